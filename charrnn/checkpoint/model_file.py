@@ -24,11 +24,11 @@ from charrnn.checkpoint.container import (
 )
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig, as_dict
-from charrnn.config.model import NOT_LEARNED
+from charrnn.config.model import BUCKET, MOST_EXACT, NOT_LEARNED
 from charrnn.data.labels import NO_LABELS, Labels
 from charrnn.errors import ConfigError
 from charrnn.metrics import without_nan
-from charrnn.text.ngrams import BUCKET, NO_CHECK
+from charrnn.text.ngrams import NO_CHECK
 from charrnn.text.token_vocab import TokenVocab
 from charrnn.text.vocab import Vocab
 
@@ -57,7 +57,6 @@ _OF_TASKS = (  # and those that only format 3 has
     "target_size",
 )
 _OF_NGRAMS = ("ngram_order", "ngram_rows")  # only format 4
-_MOST_CHECKS = 1 << 24  # whole numbers below it are exact in float32
 
 
 @dataclass(frozen=True)
@@ -306,7 +305,7 @@ def _check_ngrams(weights: Arrays) -> None:
         array = weights.get(name)
         if array is None:
             continue
-        is_right = (array >= least) & (array < _MOST_CHECKS) & (array == np.floor(array))
+        is_right = (array >= least) & (array < MOST_EXACT) & (array == np.floor(array))
         if not is_right.all():
             raise ValueError(f"{name} holds {array[~is_right][0]:g}, which is none of an n-gram")
     if NOT_LEARNED[0] in weights:

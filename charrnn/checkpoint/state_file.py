@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from charrnn.checkpoint.container import Arrays, Kind, pack_container, read_whole, unpack_container
 from charrnn.checkpoint.strict_json import check_keys, check_types, shown
 from charrnn.config import ModelConfig
+from charrnn.config.model import MOST_EXACT
 from charrnn.errors import CheckpointError
 from charrnn.storage import write_atomically
 from charrnn.text.vocab import Ids
@@ -31,7 +32,6 @@ _STATE = Kind(
 )
 _LAST_IDS = "last_ids"  # an array beside those of the layers
 _CONTEXT = "ngrams.context"
-_MAX_KEY = 1 << 24  # whole numbers up to it are exact in float32
 _SHOWN_DIGITS = 16  # of a digest's 64 in a message
 
 
@@ -143,7 +143,7 @@ def _check_part(array: NDArray[np.float32], name: str, config: ModelConfig) -> N
         raise ValueError(f"{name} is {found}, expected float32({size},)")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds numbers that are not finite")
-    if name == _CONTEXT and ((array < 0) | (array > _MAX_KEY) | (array != np.rint(array))).any():
+    if name == _CONTEXT and ((array < 0) | (array > MOST_EXACT) | (array != np.rint(array))).any():
         raise ValueError(f"{name} holds numbers that are no keys of tokens")
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from charrnn.bench import speeds
 from charrnn.cli.console import Output, is_screen, make_stdout, make_table, print_line
-from charrnn.cli.formatting import format_count, format_threads
+from charrnn.cli.formatting import describe_network, format_count, format_threads
 from charrnn.cli.options import Choice, Command, settings_options
 from charrnn.config import CELLS, TrainConfig
 from charrnn.corpora.library import LIBRARY
@@ -187,7 +187,7 @@ def show_speeds(rows: Sequence[speeds.Speed]) -> None:
 
 
 _Column = tuple[str, Callable[[Any], str]]
-_MODEL: _Column = ("model", lambda row: f"{row.cell} {row.num_layers}×{row.hidden_size}")
+_MODEL: _Column = ("model", lambda row: describe_network(row, is_short=True))
 _RATE: _Column = (">chars\n/s", lambda row: format_count(row.chars_per_second))
 _GFLOP: _Column = (">GFLOP\n/s", lambda row: f"{row.gflop_per_second:,.0f}")
 _SHARE: _Column = (">products\nshare", lambda row: f"{row.products_share:.0%}")
@@ -212,7 +212,7 @@ _TABLES: dict[type[speeds.Speed], tuple[str, Sequence[_Column]]] = {
     speeds.SamplingSpeed: (
         "sampling one stream, fp32",
         (
-            ("model", lambda row: _MODEL[1](row) + " + n-grams" * (row.ngram_order > 1)),
+            _MODEL,
             _RATE,
             (">products\nalone /s", lambda row: format_count(row.products_chars_per_second)),
             _SHARE,

@@ -16,7 +16,7 @@ from charrnn.cli.console import (
     print_table,
     progress_bar,
 )
-from charrnn.cli.formatting import format_count, format_duration, one_line
+from charrnn.cli.formatting import describe_network, format_count, format_duration, one_line
 from charrnn.cli.inputs import checkpoints_option, complete_run
 from charrnn.cli.options import Choice, Command
 from charrnn.errors import ConfigError, counted
@@ -107,7 +107,7 @@ def _show_runs(found: Comparison) -> None:
         step, seconds, nats = (summary.get(n) for n in ("step", "elapsed_seconds", "val_nats"))
         cells = [
             run.name,
-            f"{config.cell} {config.num_layers}×{config.hidden_size}",
+            describe_network(config, is_short=True),
             format_count(config.num_parameters),
             "" if step is None else f"{step:,}",
             "" if seconds is None else format_duration(seconds),

@@ -14,7 +14,7 @@ import click
 
 from charrnn.analysis.baselines import MIN_CHARS, WHOLE_BYTES
 from charrnn.cli import console
-from charrnn.cli.formatting import one_line
+from charrnn.cli.formatting import describe_network, one_line
 from charrnn.cli.options import Command, settings_options
 from charrnn.config import DEFAULT_BUDGET, LIBRARY_FOLDER, TextConfig
 from charrnn.config.train import parse_duration
@@ -226,7 +226,7 @@ def _describe_plan(summary: CorpusSummary) -> str:
         return "nothing: the text is too short to train on"
     model = plan.model
     return (
-        f"{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
+        f"{describe_network(model)}, dropout {model.dropout:g}, "
         f"{counted(plan.batch_size, 'lane')} × {plan.seq_len} characters, for {DEFAULT_BUDGET} on "
         "a machine as fast as that of docs/figures.md; a faster one gets a larger network"
     )

@@ -70,6 +70,37 @@ def format_count(number: float) -> str:
     return f"{number / 1e9:.3g}G"
 
 
+def describe_network(model: Any, *, is_short: bool = False) -> str:
+    """Return the cell, the layers and the n-grams of a network, for messages and table cells.
+
+    model: a ModelConfig, or another object that has these fields of it. is_short: for a table.
+
+    >>> from charrnn.config import ModelConfig
+    >>> describe_network(ModelConfig(hidden_size=256, ngram_order=5, ngram_rows=90_908))
+    'lstm 1×256 + n-grams up to 5 (90,908 rows)'
+    """
+    network = f"{model.cell} {model.num_layers}×{model.hidden_size}"
+    if getattr(model, "ngram_order", 1) == 1:
+        return network
+    rows = "" if is_short else f" up to {model.ngram_order} ({model.ngram_rows:,} rows)"
+    return f"{network} + n-grams{rows}"
+
+
+def format_parameters(
+    count: int, in_ngrams: int, *, noun: str = " parameters", is_short: bool = False
+) -> str:
+    """Return a number of parameters, those in the table of n-grams apart.
+
+    noun: what stands after the first number. is_short: give three digits of both.
+
+    >>> format_parameters(5_859_132, 5_818_112), format_parameters(1234, 0)
+    ('41,020 parameters + 5.82M in n-grams', '1,234 parameters')
+    """
+    dense = count - in_ngrams
+    shown = f"{format_count(dense) if is_short else f'{dense:,}'}{noun}"
+    return f"{shown} + {format_count(in_ngrams)} in n-grams" if in_ngrams else shown
+
+
 def format_duration(seconds: float) -> str:
     """Return a length of time as a clock shows it.
 

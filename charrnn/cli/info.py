@@ -32,10 +32,10 @@ from charrnn.cli.formatting import (
     describe_loss,
     describe_scores,
     describe_sources,
-    format_count,
     format_date,
     format_duration,
     format_loss,
+    format_parameters,
     one_line,
 )
 from charrnn.cli.inputs import checkpoints_option, complete_run, name_for_shell, optional_model
@@ -119,7 +119,10 @@ def _describe(path: Path, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     """
     network = counted(model["num_layers"], "layer") + f" of {counted(model['hidden_size'], 'unit')}"
     kind = "bidirectional " * bool(model["bidirectional"]) + model["cell"]
-    yield "model", f"{kind}, {network}, {format_count(model['parameters'])} parameters"
+    in_ngrams = model["ngram_rows"] * model["embedding_size"]
+    parameters = format_parameters(model["parameters"], in_ngrams, is_short=True)
+    parameters += f" up to {model['ngram_order']}" * (in_ngrams > 0)
+    yield "model", f"{kind}, {network}, {parameters}"
     is_text = model["task"] == "text"
     if not is_text:
         yield "task", model["task"]

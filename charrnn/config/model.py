@@ -24,8 +24,20 @@ GATE_NAMES = {"rnn": (), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 FORGET_BIAS = 1.0
 """Lets gradients through when training begins (Gers et al. 2000; Jozefowicz et al. 2015)."""
 
+NGRAM_TABLE = "ngrams.weight"
+"""The embeddings of n-grams. A step reads a few of its rows, and multiplies by none."""
+
 NOT_LEARNED = ("ngrams.check", "ngrams.key")
 """Weights that training leaves as they are."""
+
+BUCKET = 4
+"""Rows of a bucket, which n-grams of one hash share (text/ngrams.py)."""
+
+NGRAM_STD = 0.02
+"""The standard deviation of the embeddings of n-grams before training."""
+
+MOST_EXACT = 1 << 24
+"""Whole numbers up to this are exact in float32: checks of n-grams, and keys of tokens."""
 
 CELLS = tuple(GATES)  # in the order of help pages
 TASKS = ("text", "classification", "tagging", "seq2seq")
@@ -56,7 +68,7 @@ class ModelConfig:
         0,
         "rows of the table of n-grams, a multiple of 4: how many can have an embedding",
         ge=0,
-        le=1 << 24,
+        le=MOST_EXACT,
     )
     tie_embeddings: bool = setting(False, "use one embedding table for input and output")
     residual: bool = setting(False, "from the second layer on, add a layer's input to its output")
@@ -111,8 +123,7 @@ class ModelConfig:
                 f"ngram_order {self.ngram_order} and ngram_rows {self.ngram_rows} do not go "
                 "together: an order of 2 or more needs rows, and 1 has none"
             )
-        if self.ngram_rows % 4:
-            raise ConfigError(f"ngram_rows is {self.ngram_rows}; give a multiple of 4")
+        check_ngram_rows(self.ngram_rows)
         if self.ngram_order > 1 and self.task != "text":
             raise ConfigError(f"ngram_order works only with task text, not {self.task}")
 
@@ -169,7 +180,7 @@ class ModelConfig:
         }
         if self.ngram_rows:
             shapes |= {
-                "ngrams.weight": (self.ngram_rows, self.embedding_size),
+                NGRAM_TABLE: (self.ngram_rows, self.embedding_size),
                 "ngrams.check": (self.ngram_rows,),  # which n-gram a row is of
                 "ngrams.key": (self.vocab_size,),  # what a token counts as in n-grams
             }
@@ -285,4 +296,31 @@ class ModelConfig:
             math.prod(size)
             for name, size in shapes
             if (is_learned or ".initial" not in name) and name not in NOT_LEARNED
+        )
+
+    @property
+    def num_ngram_parameters(self) -> int:
+        """The number of weights in the table of n-grams."""
+        return self.ngram_rows * self.embedding_size
+
+    @property
+    def num_dense_parameters(self) -> int:
+        """The number of learned weights without the table of n-grams.
+
+        About as many numbers a step multiplies by: of the table it only adds a few rows.
+        """
+        return self.num_parameters - self.num_ngram_parameters
+
+
+def check_ngram_rows(rows: int) -> None:
+    """Refuse a number of rows that is not a whole number of buckets.
+
+    Raises:
+        ConfigError: it is not; names the nearest that are.
+    """
+    if rows % BUCKET:
+        fewer = rows // BUCKET * BUCKET
+        raise ConfigError(
+            f"ngram_rows is {rows}; give a multiple of {BUCKET}, such as {fewer} or "
+            f"{fewer + BUCKET}"
         )

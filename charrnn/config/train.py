@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from charrnn.config.fields import plain, setting, validate
-from charrnn.config.model import ModelConfig
+from charrnn.config.model import ModelConfig, check_ngram_rows
 from charrnn.errors import ConfigError
 
 DEFAULT_BUDGET = "5m"
@@ -325,6 +325,7 @@ class TrainConfig:
                     f"length_history ends with {last.total_steps} steps; give steps="
                     f"{last.total_steps} with it, or leave length_history out"
                 )
+        check_ngram_rows(self.ngram_rows or 0)
         if self.ngram_order == 1 and self.ngram_rows:
             raise ConfigError(
                 f"ngram_rows {self.ngram_rows} works only with ngram_order 2 or more, not 1; leave "

@@ -11,9 +11,9 @@ from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import GATES
 from charrnn.config.export import ExportConfig
-from charrnn.config.model import NOT_LEARNED
+from charrnn.config.model import BUCKET, NOT_LEARNED
 from charrnn.formats.precision import restored
-from charrnn.text.ngrams import BUCKET, MASK, STEP, TO_BUCKET, TO_CHECK
+from charrnn.text.ngrams import MASK, STEP, TO_BUCKET, TO_CHECK
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto

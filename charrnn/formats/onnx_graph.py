@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile, config_to_json, model_digest
 from charrnn.config.export import ExportConfig
+from charrnn.config.model import BUCKET
 from charrnn.errors import ConfigError, ExportError, missing_extra
 from charrnn.formats.onnx_builder import OPERATORS, GraphBuilder
 from charrnn.formats.onnx_tasks import TaskGraph, check_task, refuse_task_graph
@@ -44,7 +45,6 @@ from charrnn.formats.verified import (
 from charrnn.generation.labels import with_labels
 from charrnn.generation.network import Network
 from charrnn.generation.text_format import text_format_of
-from charrnn.text.ngrams import BUCKET
 from charrnn.text.vocab import Ids
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
+from charrnn.config.model import BUCKET
 from charrnn.generation.cells import (
     LayerState,
     Vector,
@@ -25,7 +26,7 @@ from charrnn.generation.cells import (
     make_step,
 )
 from charrnn.state import State, replace_rows
-from charrnn.text.ngrams import BUCKET, hash_many, hash_ngrams
+from charrnn.text.ngrams import hash_many, hash_ngrams
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB

@@ -332,7 +332,7 @@ def _near_words(subject: Subject, at: int) -> Words:
     """Return the last words of the text in view up to the place, as many as can be replaced."""
     words = find_words(subject.vocab, subject.ids[: at + 1])
     steps = at + 1 - words.starts  # that a text with another word in its place takes
-    work = np.cumsum(steps[::-1])[::-1] * REPLACEMENTS * _count_weights(subject.network)
+    work = np.cumsum(steps[::-1])[::-1] * REPLACEMENTS * subject.config.num_dense_parameters
     is_near = (steps <= _NEAR) & (work <= _WORK)
     return Words(words.starts[is_near], words.stops[is_near])
 
@@ -395,16 +395,7 @@ def _report_decoding(
 
 def _affordable(network: Network, wanted: int, steps: int) -> int:
     """Return how many texts of so many steps a network can read within _WORK, at least _FEWEST."""
-    return max(min(wanted, int(_WORK / (_count_weights(network) * steps))), _FEWEST)
-
-
-def _count_weights(network: Network) -> int:
-    """Return how many numbers a network multiplies at each step."""
-    # Of the tables of tokens and n-grams a few rows are read, and nothing is multiplied.
-    weights = network.weights.items()
-    return sum(
-        each.size for name, each in weights if not name.startswith(("embedding.", "ngrams."))
-    )
+    return max(min(wanted, int(_WORK / (network.config.num_dense_parameters * steps))), _FEWEST)
 
 
 def _plain(value: Any) -> object:

@@ -16,11 +16,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config.model import BUCKET
 from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features
 from charrnn.interpret.trace import GATES, Array, Trace
 from charrnn.state import State, map_state
-from charrnn.text.ngrams import BUCKET, hash_ngrams
+from charrnn.text.ngrams import hash_ngrams
 
 Values = NDArray[np.float64]
 Nudge = tuple[str, tuple[int, ...], float]

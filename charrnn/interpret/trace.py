@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
+from charrnn.config.model import BUCKET
 from charrnn.errors import DivergedError
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
@@ -30,7 +31,7 @@ from charrnn.state import (
     select_row,
     stack_states,
 )
-from charrnn.text.ngrams import BUCKET, hash_many
+from charrnn.text.ngrams import hash_many
 from charrnn.text.vocab import Ids
 
 Array = NDArray[np.floating]

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
-from charrnn.config.model import FORGET_BIAS, GATES, NOT_LEARNED
+from charrnn.config.model import FORGET_BIAS, GATES, NGRAM_STD, NGRAM_TABLE, NOT_LEARNED
 from charrnn.text.ngrams import NO_CHECK
-
-_NGRAM_STD = 0.02  # as model/ngrams.py has it, which needs torch
 
 
 def untrained_weights(config: ModelConfig, seed: int = 0, trained: Arrays | None = None) -> Arrays:
@@ -49,7 +47,7 @@ def untrained_weights(config: ModelConfig, seed: int = 0, trained: Arrays | None
         square = _orthogonal(random, max(rows, columns))
         weights["projection.weight"] = square[:rows, :columns].copy()
     if config.ngram_rows:
-        normal("ngrams.weight", _NGRAM_STD)
+        normal(NGRAM_TABLE, NGRAM_STD)
         weights["ngrams.check"][:] = NO_CHECK
         weights["ngrams.key"][:] = np.arange(1, config.vocab_size + 1)
         if trained is not None:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
-from charrnn.text.ngrams import BUCKET, MASK, NO_CHECK, STEP, TO_BUCKET, TO_CHECK
-
-_STD = 0.02
+from charrnn.config.model import BUCKET, NGRAM_STD
+from charrnn.text.ngrams import MASK, NO_CHECK, STEP, TO_BUCKET, TO_CHECK
 
 
 class NGrams(nn.Module):
@@ -31,7 +30,7 @@ class NGrams(nn.Module):
         self.is_async = False
         """Whether the device runs ahead of the host, so that nothing may be read back."""
         self._end = config.vocab_size - 1 if config.has_end else -1
-        self.weight = nn.Parameter(torch.empty(rows, config.embedding_size).normal_(std=_STD))
+        self.weight = nn.Parameter(torch.empty(rows, config.embedding_size).normal_(std=NGRAM_STD))
         self.check = nn.Parameter(torch.full((rows,), NO_CHECK), requires_grad=False)
         keys = torch.arange(1, config.vocab_size + 1, dtype=torch.float32)
         self.key = nn.Parameter(keys, requires_grad=False)

@@ -55,8 +55,9 @@ class Result:
     how long it trained. finished: every figure of the end; None with "before". classification: how
     well labels of held-out records are named, by column: accuracy, error (the expected calibration
     error) and nats; {} without labels, or of a run that was stopped. scores: of another task than
-    text, its own figures on held-out records; bpc is None then. parameters: its weights.
-    chars_per_second: characters read by the time that the run took, evaluations included.
+    text, its own figures on held-out records; bpc is None then. parameters: its weights, of
+    them ngram_parameters in the table of n-grams. chars_per_second: characters read by the time
+    that the run took, evaluations included.
     """
 
     run: str
@@ -71,6 +72,7 @@ class Result:
     classification: dict[str, dict[str, Any]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     parameters: int = 0
+    ngram_parameters: int = 0
     chars_per_second: float = 0.0
 
     @cached_property
@@ -107,6 +109,7 @@ def result_of(last: RunFinished) -> Result:
         classification=last.classification,
         scores=last.scores,
         parameters=finished.snapshot.model.num_parameters,
+        ngram_parameters=finished.snapshot.model.num_ngram_parameters,
         chars_per_second=progress["chars_seen"] / max(progress["elapsed_seconds"], 1e-9),
     )
 
@@ -127,6 +130,7 @@ def result_before(run: RunFolder, last: ModelFile) -> Result:
         classification=summary.get("classification", {}),
         scores=summary.get("scores", {}),
         parameters=last.config.num_parameters,
+        ngram_parameters=last.config.num_ngram_parameters,
         chars_per_second=last.summary["chars_seen"] / max(seconds, 1e-9),
     )
 

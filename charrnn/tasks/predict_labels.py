@@ -149,7 +149,8 @@ def _read_records(
     count = len(classifier.labels)
     known: NDArray[np.intp] = np.flatnonzero(records.labels[:, index] != NONE)
     starts = np.concatenate(([1], records.ends[:-1]))
-    room = np.clip(_MAX_PRODUCTS / file.config.num_parameters, _MIN_PAIR_STEPS, _MAX_PAIR_STEPS)
+    affordable = _MAX_PRODUCTS / file.config.num_dense_parameters
+    room = np.clip(affordable, _MIN_PAIR_STEPS, _MAX_PAIR_STEPS)
     mean_steps = (records.ends - starts)[known].mean() * count if len(known) else 0.0
     parts: list[NDArray[np.intp]] = []
     ratios: list[Floats] = [np.zeros((0, count))]

@@ -1,9 +1,13 @@
 """n-grams with embeddings of their own: which they are, and how the last tokens find their rows.
 
-A table of n-grams has R rows in buckets of four. The last 2, 3, … N tokens are hashed to a bucket
-and a check; the n-gram has an embedding if a row of the bucket keeps that check, so that one which
-training never chose finds nothing. There is no list of n-grams to search, and the same few
-operations on whole numbers below 2⁶³ make the hash in numpy, torch, C, JavaScript and ONNX.
+A table of n-grams has R rows in buckets of four. Of as many n-grams as rows one in five finds its
+bucket full, of four fifths as many one in eight; with one row a bucket it would be more than one in
+three.
+
+The last 2, 3, … N tokens are hashed to a bucket and a check; the n-gram has an embedding if a row
+of the bucket keeps that check, so that one which training never chose finds nothing. There is no
+list of n-grams to search, and the same few operations on whole numbers below 2⁶³ make the hash in
+numpy, torch, C, JavaScript and ONNX.
 
 A token counts by its key, a whole number from 1 (its id + 1 unless the model started from another
 one); 0 stands where there is no token, before the text.
@@ -18,6 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config.model import BUCKET
 from charrnn.text.vocab import Ids
 
 # Odd and below 2³¹, so that a product with 32 bits stays below 2⁶³.
@@ -25,9 +30,6 @@ STEP = 0x2C9277B5
 TO_BUCKET = 0x5BD1E995
 TO_CHECK = 0x27D4EB2F
 MASK = 0xFFFFFFFF
-BUCKET = 4
-"""Rows of a bucket. Of n-grams as many as rows, one in five finds its bucket full, of four fifths
-as many one in eight; with one row a bucket it would be more than one in three."""
 NO_CHECK = -1.0
 """The check of a row without an n-gram."""
 
@@ -75,27 +77,38 @@ def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return ((codes * TO_BUCKET & MASK) * count) >> 32
 
 
-def find_ngrams(ids: Ids, order: int, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the codes (F,) of the n-grams that occur four times or more, most frequent first.
+def find_ngrams(
+    ids: Ids, order: int, keys: NDArray[np.int64], end: int | None = None
+) -> NDArray[np.int64]:
+    """Return the codes (F,) of n-grams that occur about four times or more, most frequent first.
 
-    ids: (S,) of the training text. keys: (V,) of the tokens.
+    "About", as codes that share a counter count as one n-gram. ids: (S,) of the training text; of
+    more than four million tokens only parts, four million together, are counted, and an n-gram must
+    occur four times there. keys: (V,) of the tokens. end: the token that ends a record, None
+    without records. A record begins without any token before it, as where a network reads it, and
+    n-grams that end with its end are left out: the next state is the initial one.
 
     >>> len(find_ngrams(np.tile([0, 1, 2], 50), order=3, keys=np.arange(1, 4)))
     6
     """
-    codes_of_part = [_codes_of(keys[part], order) for part in _parts(ids)]
     counters = min(max(_COUNTERS_PER_TOKEN * len(ids), _FEWEST_COUNTERS), _MOST_COUNTERS)
+    small = keys.astype(np.uint32)
     found = [np.empty(0, np.int64)]
     counts_of = [np.empty(0, np.int64)]
+    codes_of_part = [
+        _codes_of(small[part], order, None if end is None else part == end) for part in _parts(ids)
+    ]
     for same_length in zip(*codes_of_part, strict=True):
         codes = np.concatenate(same_length)
         # Count by a hash, so that a long text need not be sorted.
-        counted = _buckets(codes, counters)
+        counted = (codes * np.uint32(TO_BUCKET)).astype(np.int64)
+        counted *= counters
+        counted >>= 32
         counts = np.bincount(counted, minlength=counters)
-        code_of = np.zeros(counters, np.int64)
+        code_of = np.zeros(counters, np.uint32)
         code_of[counted] = codes
         frequent = np.flatnonzero(counts >= _FEWEST)
-        found.append(code_of[frequent])
+        found.append(code_of[frequent].astype(np.int64))
         counts_of.append(counts[frequent])
     codes = np.concatenate(found)
     by_count = np.argsort(-np.concatenate(counts_of), kind="stable")
@@ -104,14 +117,23 @@ def find_ngrams(ids: Ids, order: int, keys: NDArray[np.int64]) -> NDArray[np.int
     return codes[by_count][np.sort(first)]
 
 
-def _codes_of(keys: NDArray[np.int64], order: int) -> list[NDArray[np.int64]]:
-    """Return the codes of the n-grams of 2, 3, … N tokens of a text, from its keys (S,)."""
-    code = keys
-    found = []
+def _codes_of(
+    keys: NDArray[np.uint32], order: int, is_end: NDArray[np.bool_] | None
+) -> Iterator[NDArray[np.uint32]]:
+    """Yield the codes of the n-grams of 2, 3, … N tokens of a text, from its keys (S,).
+
+    Those of one length at a time: all of them would take the memory of N texts.
+    """
+    code = keys  # 32 bits wide: products wrap around by themselves
+    is_own = np.ones(len(keys), bool)
     for n in range(2, order + 1):
-        code = (code[1:] * STEP + keys[: max(len(keys) - n + 1, 0)]) & MASK
-        found.append(code)
-    return found
+        count = max(len(keys) - n + 1, 0)
+        older = keys[:count]
+        if is_end is not None:  # tokens at or before the last end count as none
+            is_own = is_own[1:] & ~is_end[:count]
+            older = older * is_own
+        code = code[1:] * np.uint32(STEP) + older
+        yield code if is_end is None else code[~is_end[n - 1 :]]
 
 
 def place_ngrams(codes: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
@@ -130,14 +152,18 @@ def place_ngrams(codes: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
     return check
 
 
-def choose_ngrams(ids: Ids, order: int, rows: int, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+def choose_ngrams(
+    ids: Ids, order: int, rows: int, keys: NDArray[np.int64], end: int | None = None
+) -> NDArray[np.float32]:
     """Return the check (R,) of each row: of the frequent n-grams of a text as many as fit.
+
+    ids, keys, end: as for `find_ngrams`.
 
     >>> ids = np.tile([0, 1, 2], 50)
     >>> int((choose_ngrams(ids, order=3, rows=64, keys=np.arange(1, 4)) >= 0).sum())
     6
     """
-    return place_ngrams(find_ngrams(ids, order, keys), rows)
+    return place_ngrams(find_ngrams(ids, order, keys, end), rows)
 
 
 def add_ngrams(check: NDArray[np.float32], chosen: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -42,10 +42,10 @@ _LEAST = 1 / 16
 _MOST = 256.0
 
 # Steps of the run itself: the first two build the kernels, and of four one computes directions.
-_NGRAM_TOKENS = 200_000
 _SKIPPED_STEPS = 2
 _STEPS = 4
 _STEPS_SHARE = 0.01  # of the budget
+_NGRAM_TOKENS = 200_000  # of the text, that n-grams are chosen from for these steps
 
 # A GPU takes as long for a small product as for one that fills it.
 _LARGE = 4096  # rows and columns of a product that fills a GPU
@@ -119,8 +119,7 @@ def choose_plan(
             return replace(config, parameters=None, hidden_size=units)
 
         def parameters_of(units: int) -> int:  # a table of n-grams would leave no room for units
-            model = plan_of(sized(units)).model
-            return model.num_parameters - model.ngram_rows * model.embedding_size
+            return plan_of(sized(units)).model.num_dense_parameters
 
         config = sized(size_for_parameters(count, parameters_of))
     elif device.type == "cuda" and sizes is None and config.budget_seconds is None:
@@ -261,7 +260,8 @@ def measure_step(
     It takes about a hundredth of the time allowed, so a large network makes fewer steps.
     """
     assert config.budget_seconds is not None
-    # The n-grams of a part of the text are known sooner, and cost a step as much.
+    # A part of the text has fewer n-grams, so the step is a little cheaper; but they are chosen
+    # sooner.
     part = corpus.train[:_NGRAM_TOKENS]
     trainer = Trainer(plan, config, corpus, device, precision, ngram_text=part)
     began = time.perf_counter()
@@ -354,7 +354,7 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
 
     def is_fitting(hidden_size: int, batch_size: int) -> bool:
         plan = make_plan(sized(hidden_size, batch_size), vocab_size, train_tokens)
-        return training_bytes(plan) <= _MEMORY_SHARE * gpu.memory_bytes
+        return training_bytes(plan, is_dense=True) <= _MEMORY_SHARE * gpu.memory_bytes
 
     usual = make_plan(config, vocab_size, train_tokens)
     most_units = _PERSISTENT_UNITS if is_persistent else _MOST_UNITS

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from charrnn.config import DynamicConfig
-from charrnn.config.model import NOT_LEARNED
+from charrnn.config.model import NGRAM_TABLE, NOT_LEARNED
 from charrnn.errors import DivergedError
 from charrnn.model.network import CharRNN, State, copy_model, negative_log_likelihood
 from charrnn.state import map_state
 from charrnn.text.vocab import Vocab
 from charrnn.training.batches import Window
 from charrnn.training.evaluation import OnProgress, Score, Stretch, make_scores, with_average
-from charrnn.training.optimizer import NGRAM_TABLE
 
 WINDOW = 20
 _DECAY = 0.001

@@ -18,18 +18,23 @@ from charrnn.model.heads import LARGEST_BLOCK
 from charrnn.training.plan import Plan
 
 HINT = "lower --hidden-size, --num-layers or --seq-len"
+_NGRAM_HINT = "lower --ngram-rows, --hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
 _TABLE_COPIES = 3  # of the n-grams: no moments of that size and no average; saved last, and best
+_DENSE_TABLE_COPIES = _TABLE_COPIES + 1  # and where they have one, a gradient of all rows
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """By controller: version 2 has one hierarchy without a name, version 1 one for memory."""
 
 
-def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -> int:
+def choose_micro_batches(
+    plan: Plan, device: torch.device, processes: int = 1, *, is_dense: bool = False
+) -> int:
     """Return the micro-batches in which a window fits into memory: a power of two.
 
-    processes: how many of the same sizes share the machine's memory.
+    processes: how many of the same sizes share the machine's memory. is_dense: as for
+    `training_bytes`.
 
     Raises:
         OutOfMemoryError: not even one lane would fit.
@@ -39,20 +44,24 @@ def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -
         return 1
     room //= processes
     micro_batches = 1
-    while training_bytes(plan, micro_batches) > room:
+    while (needed := training_bytes(plan, micro_batches, is_dense=is_dense)) > room:
         if micro_batches >= plan.batch_size:
             raise OutOfMemoryError(
-                f"these sizes take at least {training_bytes(plan, micro_batches) / 1e9:.1f} GB of "
-                f"memory, and this process may have {room / 1e9:.1f} GB; {HINT}"
+                f"these sizes take at least {needed / 1e9:.1f} GB of memory, and this process may "
+                f"have {room / 1e9:.1f} GB; {_NGRAM_HINT if plan.model.ngram_rows else HINT}"
             )
         micro_batches *= 2
     return micro_batches
 
 
-def training_bytes(plan: Plan, micro_batches: int = 1) -> int:
-    """Return the least that training takes, with this many micro-batches."""
-    table = plan.model.ngram_rows * plan.model.embedding_size
-    numbers = _COPIES * (plan.model.num_parameters - table) + _TABLE_COPIES * table
+def training_bytes(plan: Plan, micro_batches: int = 1, *, is_dense: bool = False) -> int:
+    """Return the least that training takes, with this many micro-batches.
+
+    is_dense: the table of n-grams has a gradient of all rows, as on a GPU and where several
+    processes train together.
+    """
+    copies = _DENSE_TABLE_COPIES if is_dense else _TABLE_COPIES
+    numbers = _COPIES * plan.model.num_dense_parameters + copies * plan.model.num_ngram_parameters
     return 4 * numbers + _window_bytes(plan) // micro_batches
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import GATES, TrainConfig
+from charrnn.config.model import NGRAM_TABLE
 from charrnn.model.encoder import Network
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.muon import Muon
@@ -23,7 +24,6 @@ _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
 _NGRAM_RATE = 4.0  # the learning rate of n-grams in that of the rest (LOG.md)
 _NGRAM_DECAY_EVERY = 64  # updates: a pass over all rows is dear
-NGRAM_TABLE = "ngrams.weight"
 _KINDS = {  # in this order: a decoder's bias_ih is a bias
     "bias": "bias",
     "label": "label",

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config.model import BUCKET
 from charrnn.errors import ConfigError
-from charrnn.text.ngrams import BUCKET
 
 EVALUATIONS = 20
 
@@ -45,7 +45,7 @@ _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the
 }
 _NGRAM_ORDER = 5
 _FEWEST_FOR_NGRAMS = 5_000  # tokens of the training text
-_TOKENS_PER_ROW = 11  # of the training text: of novels about 1/13 to 1/23 of the tokens are such
+_TOKENS_PER_ROW = 11  # a novel has one n-gram that occurs four times for each 13 to 23 tokens
 _MOST_NGRAM_NUMBERS = 1 << 23  # in the table, 32 MiB
 _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
@@ -220,12 +220,14 @@ def _make_model(
 def _choose_ngrams(config: TrainConfig, train_tokens: int, embedding_size: int) -> tuple[int, int]:
     """Return the longest n-gram, and rows for about all that a text has four times."""
     order = config.ngram_order
+    rows = config.ngram_rows
     if order is None:
-        order = _NGRAM_ORDER if train_tokens >= _FEWEST_FOR_NGRAMS else 1
+        is_used = train_tokens >= _FEWEST_FOR_NGRAMS if rows is None else rows > 0
+        order = _NGRAM_ORDER if is_used else 1
     if order == 1:
         return 1, 0
-    if config.ngram_rows is not None:
-        return order, config.ngram_rows
+    if rows is not None:
+        return order, rows
     most = _MOST_NGRAM_NUMBERS // embedding_size
     rows = min(train_tokens // _TOKENS_PER_ROW, most)
     return order, max(BUCKET, rows // BUCKET * BUCKET)

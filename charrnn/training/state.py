@@ -99,7 +99,11 @@ class TrainingState:
                 plan = check_shard(resumed_plan(resume, plan, config), world)
         check_size(plan.model, config.snapshots)
         self.plan = plan
-        self.trainer = Trainer(plan, config, corpus, self.device, precision, initial, world)
+        # A run that goes on has the n-grams of its state.
+        ngram_text = None if resume is None else corpus.train[:0]
+        self.trainer = Trainer(
+            plan, config, corpus, self.device, precision, initial, world, ngram_text
+        )
         self.stats = TrainingStats(best, config.clip_grad_norm)
         self._groups: Groups = {}
         if resume is not None:

@@ -166,14 +166,19 @@ class Trainer:
         """Make the network and try one window, to find what fits into memory.
 
         initial: turns the random weights of a new network into those to start from. ngram_text: the
-        tokens that n-grams are chosen from; None is the training text.
+        tokens that n-grams are chosen from, none where weights with their own n-grams are loaded
+        next; None is the training text.
         """
-        micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
+        micro_batches = choose_micro_batches(
+            shard_of(plan, world), device, world.local_size, is_dense=world.world_size > 1
+        )
         self.model = make_model(plan, config.seed)
         if initial is not None:
             load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
         if isinstance(self.model, CharRNN) and self.model.ngrams is not None:
-            fill_ngrams(self.model.ngrams, corpus.train if ngram_text is None else ngram_text)
+            text = corpus.train if ngram_text is None else ngram_text
+            end = plan.model.vocab_size - 1 if plan.model.has_end else None
+            fill_ngrams(self.model.ngrams, text, end)
         self.step = 0
         self.learning_rate = 0.0
         self.rate_factor = 1.0
@@ -451,14 +456,15 @@ def make_model(plan: Plan, seed: int) -> Network:
         return NETWORKS[plan.model.task](plan.model)
 
 
-def fill_ngrams(ngrams: NGrams, ids: Ids) -> None:
+def fill_ngrams(ngrams: NGrams, ids: Ids, end: int | None) -> None:
     """Give the rows without an n-gram the frequent ones of a text; the others keep their own.
 
-    A new table is filled so. One that came with a model has learned its rows.
+    A new table is filled so. One that came with a model has learned its rows. end: the token that
+    ends a record, None without records.
     """
     check = ngrams.check.detach().numpy()
     keys = ngrams.key.detach().numpy().astype(np.int64)
-    chosen = choose_ngrams(ids, ngrams.order, len(check), keys)
+    chosen = choose_ngrams(ids, ngrams.order, len(check), keys, end)
     ngrams.keep(add_ngrams(check, chosen))
 
 

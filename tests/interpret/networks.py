@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.config import ModelConfig
+from charrnn.config.model import BUCKET
 from charrnn.generation.network import Network
 from charrnn.interpret.subject import Subject, Texts
-from charrnn.text.ngrams import BUCKET, choose_ngrams, hash_ngrams
+from charrnn.text.ngrams import choose_ngrams, hash_ngrams
 from charrnn.text.vocab import Vocab
 
 V, E, H = 7, 5, 6

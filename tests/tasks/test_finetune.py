@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from charrnn.checkpoint.model_file import Arrays, ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config.model import BUCKET
 from charrnn.data.labels import NO_LABELS
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
 from charrnn.model.network import CharRNN, load_numpy_state_dict
@@ -26,7 +27,7 @@ from charrnn.tasks.eval_text import EvalTextRequest, NamedModel, read_eval_text
 from charrnn.tasks.finetune import InitialModel, extend_weights, required_vocab, with_model_shape
 from charrnn.tasks.train import Opened, RunReport, start_run
 from charrnn.tasks.train_request import TrainRequest, read_request
-from charrnn.text.ngrams import BUCKET, NO_CHECK
+from charrnn.text.ngrams import NO_CHECK
 from charrnn.text.vocab import END, Vocab
 from charrnn.training.plan import make_plan
 

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config.model import NGRAM_TABLE
 from charrnn.data.corpus import corpus_from_text
 from charrnn.model.network import CharRNN, copy_model, load_numpy_state_dict, numpy_state_dict
 from charrnn.text.ngrams import NO_CHECK, choose_ngrams
 from charrnn.training.loop import train
 from charrnn.training.memory import training_bytes
 from charrnn.training.optimizer import (
-    NGRAM_TABLE,
     Optimizer,
     RowWiseRMSprop,
     kind_of,

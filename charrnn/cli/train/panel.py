@@ -205,9 +205,9 @@ def format_model(started: Started) -> str:
         lanes = f"{counted(plan.batch_size, 'text')} of up to {counted(plan.seq_len, 'token')}"
     kind = f"{model.task}: " * (model.task != "text") + "bidirectional " * model.bidirectional
     return (
-        f"{kind}{model.cell} {model.num_layers}×{model.hidden_size}, dropout {model.dropout:g}, "
-        f"{started.parameters:,} parameters · {lanes} · {started.device} {started.precision}, "
-        f"{threads}"
+        f"{kind}{formatting.describe_network(model)}, dropout {model.dropout:g}, "
+        f"{formatting.format_parameters(started.parameters, model.num_ngram_parameters)} · "
+        f"{lanes} · {started.device} {started.precision}, {threads}"
     )
 
 

@@ -13,7 +13,12 @@ from rich.console import Console
 
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli.console import Output, make_table, print_line
-from charrnn.cli.formatting import describe_scores, format_count, format_duration
+from charrnn.cli.formatting import (
+    describe_scores,
+    format_count,
+    format_duration,
+    format_parameters,
+)
 from charrnn.cli.inputs import name_for_shell
 from charrnn.cli.train.display import Display, Silent
 from charrnn.cli.train.summary import show_line
@@ -103,7 +108,8 @@ def _show_cells(console: Console, report: CellsFinished) -> None:
             scores = ["" if each.bpc is None else f"{each.bpc:.3f}"]
         speed = format_count(each.chars_per_second)
         length = (f"{each.steps:,}", speed, format_duration(each.seconds))
-        table.add_row(cell, f"{each.parameters:,}", *scores, *length)
+        parameters = format_parameters(each.parameters, each.ngram_parameters, noun="")
+        table.add_row(cell, parameters, *scores, *length)
     console.print(table)
     names = " ".join(name_for_shell(RunFolder(each.path)) for each in report.results)
     is_text = not report.results[0].scores

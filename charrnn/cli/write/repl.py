@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from charrnn.cli.formatting import describe_network
 from charrnn.cli.write import repl_commands as commands
 from charrnn.cli.write.autosave import Autosave, read_draft, with_plain_newlines
 from charrnn.cli.write.terminal import ReplExit, Terminal
@@ -64,8 +65,7 @@ class Repl:
     def greet(self, model: str) -> None:
         """Show which model writes, and the little that one must know."""
         config = self._session.model.config
-        shape = f"{config.cell} {config.num_layers}×{config.hidden_size}"
-        self._view.note(f"{model} · {shape}, {config.vocab_size:,} tokens")
+        self._view.note(f"{model} · {describe_network(config)}, {config.vocab_size:,} tokens")
         self._view.note(
             "What you type is added to the text; Enter alone lets the model continue. "
             "/r tries again, /u undoes, /n shows likely next characters, /h helps, /q quits."
