@@ -99,7 +99,8 @@ def test_every_cell_has_its_gates() -> None:
     [
         (ModelConfig, {"ngram_order": 3}, "ngram_order 3 and ngram_rows 0 do not go together"),
         (ModelConfig, {"ngram_rows": 8}, "ngram_order 1 and ngram_rows 8 do not go together"),
-        (ModelConfig, {"ngram_order": 3, "ngram_rows": 6}, "give a multiple of 4"),
+        (ModelConfig, {"ngram_order": 3, "ngram_rows": 6}, "a multiple of 4, such as 4 or 8"),
+        (TrainConfig, {"ngram_rows": 4_095}, "a multiple of 4, such as 4092 or 4096"),
         (TrainConfig, {"ngram_order": 1, "ngram_rows": 8}, "works only with ngram_order 2 or more"),
     ],
 )

@@ -266,6 +266,18 @@ def test_of_many_records_some_are_read_evenly(monkeypatch: pytest.MonkeyPatch) -
     assert calibrate_labels(FILE, corpus)["year"]["records"] == 40
 
 
+def test_a_table_of_n_grams_takes_no_records_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MIN_PAIR_STEPS", 0)
+    monkeypatch.setattr("charrnn.tasks.predict_labels._BLOCK_PAIRS", 60)
+    products = 300 * FILE.config.num_parameters
+    monkeypatch.setattr("charrnn.tasks.predict_labels._MAX_PRODUCTS", products)
+    corpus = make_corpus(["ab"] * 100, [1, 2] * 50)
+    file = make_records_file(labels=(YEAR,), ngram_order=3, ngram_rows=4_000)
+
+    for each in (FILE, file):
+        assert calibrate_labels(each, corpus)["year"]["records"] == 40
+
+
 def test_records_that_take_too_long_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.tasks.predict_labels._MIN_PAIR_STEPS", 0)
     corpus = make_corpus(["ab"] * 30, [1] * 30)  # 20 of them take 180 steps

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, TextConfig, TrainConfig
 from charrnn.config.model import NGRAM_TABLE
 from charrnn.data.corpus import corpus_from_text
+from charrnn.errors import OutOfMemoryError
 from charrnn.model.network import CharRNN, copy_model, load_numpy_state_dict, numpy_state_dict
 from charrnn.text.ngrams import NO_CHECK, choose_ngrams
+from charrnn.training import memory
 from charrnn.training.loop import train
 from charrnn.training.memory import training_bytes
 from charrnn.training.optimizer import (
@@ -287,6 +289,25 @@ def test_a_rollback_brings_the_table_back() -> None:
     assert torch.equal(trainer.averaged.ngrams.weight, trainer.model.ngrams.weight)
 
 
+def test_a_resumed_run_has_the_n_grams_of_its_state_and_chooses_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    snapshot = [r for r in reports_of(settings={"steps": 9}) if isinstance(r, Snapshot)][-1]
+    read = []
+
+    def choose(ids: Any, *rest: Any) -> Any:
+        read.append(len(ids))
+        return choose_ngrams(ids, *rest)
+
+    monkeypatch.setattr("charrnn.training.trainer.choose_ngrams", choose)
+    resumed = reports_of(settings={"steps": 11}, resume=snapshot)[-1]
+
+    assert sum(read) == 0
+    check = resumed.snapshot.weights["ngrams.check"]
+    assert (check != NO_CHECK).sum() > 30
+    assert np.array_equal(check, snapshot.weights["ngrams.check"])
+
+
 # Rows of a model that a run starts from
 
 
@@ -296,6 +317,21 @@ def test_a_new_table_has_the_frequent_n_grams_of_the_text() -> None:
     chosen = choose_ngrams(CORPUS.train, 4, 64, keys)
 
     assert np.array_equal(ngrams.check.detach().numpy(), chosen)
+
+
+def test_a_table_of_records_has_the_n_grams_inside_them() -> None:
+    names = "\n".join(["anna", "bo", "na", "ab"] * 30)
+    corpus = corpus_from_text(names, TextConfig(lines=True))
+    config = make_config()
+    plan = make_plan(config, corpus.vocab.size, len(corpus.train), label_count=0)
+    trainer = Trainer(plan, config, corpus, torch.device("cpu"), torch.float32)
+    end = corpus.vocab.size - 1
+    keys = np.arange(1, end + 2)
+
+    assert plan.model.has_end
+    chosen = choose_ngrams(corpus.train, 4, 64, keys, end)
+    assert np.array_equal(trainer.model.ngrams.check.detach().numpy(), chosen)
+    assert not np.array_equal(chosen, choose_ngrams(corpus.train, 4, 64, keys))
 
 
 def test_rows_that_came_with_a_model_keep_their_n_grams_and_free_ones_get_new_ones() -> None:
@@ -331,6 +367,21 @@ def test_a_table_counts_less_in_memory_than_weights_with_moments_of_their_size()
     smaller, larger = map(training_bytes, plans)
 
     assert larger - smaller == 4 * 3 * 64_000 * 3
+    smaller, larger = (training_bytes(plan, is_dense=True) for plan in plans)
+    assert larger - smaller == 4 * 4 * 64_000 * 3  # and a gradient of all rows
+
+
+def test_processes_that_train_together_have_gradients_of_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = make_plan(make_config(ngram_rows=64_000), CORPUS.vocab.size, 900)
+    room = training_bytes(plan)
+    monkeypatch.setattr(memory, "machine_memory_bytes", lambda: room)
+    cpu = torch.device("cpu")
+
+    assert memory.choose_micro_batches(plan, cpu) == 1
+    with pytest.raises(OutOfMemoryError, match="lower ngram_rows, hidden_size, num_layers"):
+        memory.choose_micro_batches(plan, cpu, is_dense=True)
 
 
 def test_weights_of_n_grams_load_into_a_network_of_the_same_shape() -> None:

@@ -265,3 +265,22 @@ def test_time_before_a_resume_counts(clock: FakeTime) -> None:
     clock.seconds += 5
 
     assert pace.elapsed_seconds == pytest.approx(45)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "settings", "order", "rows"),
+    [
+        (4_999, {}, 1, 0),
+        (5_500, {}, 5, 500),
+        (4_999, {"ngram_rows": 4_096}, 5, 4_096),
+        (5_500, {"ngram_rows": 0}, 1, 0),
+        (4_999, {"ngram_order": 3}, 3, 452),
+        (5_500, {"ngram_order": 1, "ngram_rows": 0}, 1, 0),
+    ],
+)
+def test_n_grams_follow_from_the_text_or_from_either_setting(
+    tokens: int, settings: dict[str, int], order: int, rows: int
+) -> None:
+    model = plan_for(tokens, steps=3, **settings).model
+
+    assert (model.ngram_order, model.ngram_rows) == (order, rows)
