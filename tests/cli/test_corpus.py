@@ -52,6 +52,17 @@ def test_the_list_says_which_texts_are_here(
     assert paths["tiny-shakespeare"] is None
 
 
+def test_the_network_that_train_would_choose_has_its_n_grams_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text(TEXT * 6, encoding="utf-8")
+
+    assert end_of("corpus", "stats", str(path)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"lstm 1×\d+ \+ n-grams up to 5 \(\d+ rows\), dropout", shown)
+
+
 def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert end_of("corpus", "list") == 0
 

@@ -82,6 +82,17 @@ def test_info_prefers_the_best_model_of_a_run_to_the_last(
     assert objects_of(capsys, "info", "alpha")[0]["step"] == 3
 
 
+def test_info_tells_parameters_in_n_grams_apart(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    runs[1].save_best(make_model(num_layers=1, ngram_order=3, ngram_rows=400))
+
+    line = output_of(capsys, "info", "alpha").splitlines()[0].rstrip()
+
+    dense = 5 * 3 + 4 * 4 * (3 + 4 + 2) + 4 * 5 + 5
+    assert line.endswith(f"units, {dense} parameters + 1.2k in n-grams up to 3")
+
+
 def test_info_tells_a_person_ten_things(
     trained: Path, capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,7 @@ def test_the_command_tells_which_is_better(
     assert err == "" or "had unequal time to learn" in err
     assert "long is better than short: by " in out
     assert "95% interval, paired bootstrap over " in out
+    assert "lstm 1×8 + n-grams" in out
     assert "Loss against steps" in out
     assert "1 ─── short, held-out text" in out
     words = [each.text for each in ElementTree.parse("curves.svg").iter() if each.text]

@@ -305,6 +305,17 @@ def test_the_first_lines_name_what_is_trained_and_where() -> None:
     ]
 
 
+def test_the_n_grams_of_a_network_and_their_parameters_are_named() -> None:
+    plan = STARTED.plan
+    model = replace(plan.model, ngram_order=5, ngram_rows=400)
+    started = replace(STARTED, plan=replace(plan, model=model), parameters=1234 + 3 * 400)
+
+    assert as_lines(OPENED, started)[1].startswith(
+        "lstm 2×4 + n-grams up to 5 (400 rows), dropout 0.1, "
+        "1,234 parameters + 1.2k in n-grams · 8 lanes"
+    )
+
+
 def test_processes_that_train_together_are_counted() -> None:
     assert as_lines(OPENED, replace(STARTED, processes=3, threads=1))[1].endswith(
         "cpu fp32, 3 processes of 1 thread"

@@ -163,7 +163,7 @@ def test_another_length_replaces_that_of_a_file_with_its_history(capsys: Text) -
 
 
 def test_cells_end_with_a_table_and_the_command_that_looks_inside(capsys: Text) -> None:
-    assert end_of("--cells", "rnn,gru") == 0
+    assert end_of("--cells", "rnn,gru", "--ngram-order", "1") == 0
     lines = capsys.readouterr().err.splitlines()
     rnn, gru = (charrnn.describe(f"book-{cell}") for cell in ("rnn", "gru"))
 
@@ -175,6 +175,17 @@ def test_cells_end_with_a_table_and_the_command_that_looks_inside(capsys: Text) 
         ["gru", f"{gru['parameters']:,}", f"{gru['val_bpc']:.3f}", "2"],
     ]
     assert lines[-1] == "next:  charrnn inspect book-rnn book-gru"
+
+
+def test_the_table_of_cells_tells_parameters_in_n_grams_apart(capsys: Text) -> None:
+    assert end_of("--cells", "rnn,gru", "--ngram-rows", "16") == 0
+    lines = capsys.readouterr().err.splitlines()
+    results = [charrnn.load(f"book-{cell}").config for cell in ("rnn", "gru")]
+
+    for line, model in zip(lines[-3:-1], results, strict=True):
+        table = 16 * model.embedding_size
+        assert f" {model.num_parameters - table:,} + {table} in n-grams " in line
+        assert len(line) <= 80
 
 
 def test_cells_as_json_end_with_a_summary(capsys: Text) -> None:

@@ -116,6 +116,15 @@ def send(number: int) -> Act:
     return lambda: signal.raise_signal(number)
 
 
+def test_the_first_line_names_the_network_and_its_n_grams(
+    talk: Talk, make_model: Callable[..., ModelFile]
+) -> None:
+    assert "lstm 2×4, 5 tokens" in talk()[1]
+
+    RunFolder(Path("checkpoints/tiny")).save_best(make_model(step=9, ngram_order=3, ngram_rows=40))
+    assert "lstm 2×4 + n-grams up to 3 (40 rows), 5 tokens" in talk()[1]
+
+
 # ── turns ──
 
 
