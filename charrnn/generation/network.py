@@ -131,9 +131,8 @@ class Network:
 
         The second is what the next state has after its layers: with n-grams the last tokens.
         """
-        x: Vector = (
-            np.float32(self.config.embedding_scale) * self.weights["embedding.weight"][token]
-        )
+        scale = np.float32(self.config.embedding_scale)
+        x: Vector = scale * self.weights["embedding.weight"][token]
         if self.ngrams is None:
             return x, ()
         summed, recent = self.ngrams.read(token, state[-1][0])

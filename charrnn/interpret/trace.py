@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -273,7 +274,7 @@ def layer_weights(network: Network, depth: int) -> Layer:
     return Layer(*(network.weights[f"layers.{depth}.{name}"] for name in names))
 
 
-def double_weights(network: Network) -> dict[str, Array]:
+def double_weights(network: Network) -> dict[str, NDArray[Any]]:
     """Return the weights in float64, but those of n-grams as they are: few of them are read."""
     return {
         name: array if name.startswith("ngrams.") else array.astype(np.float64)
