@@ -183,7 +183,7 @@ def unpack_model(data: bytes | bytearray, name: str) -> ModelFile:
         for array_name, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"array {shown(array_name)} holds numbers that are not finite")
-        _check_ngrams(weights)
+        check_ngrams(weights)
     training = {n.removeprefix(_TRAINING): a for n, a in arrays.items() if n not in weights}
     return replace(model, weights=weights, training=training)
 
@@ -296,10 +296,13 @@ def _check_weights(weights: Arrays, config: ModelConfig) -> None:
             raise ValueError(f"weight {name} is {found}, expected float32{shape}")
 
 
-def _check_ngrams(weights: Arrays) -> None:
+def check_ngrams(weights: Arrays) -> None:
     """Refuse checks and keys of n-grams that are no whole numbers of 24 bits, and twins.
 
     Readers would find different rows for an n-gram that has two in its bucket.
+
+    Raises:
+        ValueError: says what was found, and what was expected.
     """
     for name, least in zip(NOT_LEARNED, (-1, 1), strict=True):
         array = weights.get(name)
@@ -307,11 +310,17 @@ def _check_ngrams(weights: Arrays) -> None:
             continue
         is_right = (array >= least) & (array < MOST_EXACT) & (array == np.floor(array))
         if not is_right.all():
-            raise ValueError(f"{name} holds {array[~is_right][0]:g}, which is none of an n-gram")
+            found = np.format_float_positional(array[~is_right][0], trim="-")
+            expected = f"whole numbers from {least} to {MOST_EXACT - 1}"
+            raise ValueError(f"{name} holds {found}, expected {expected}")
     if NOT_LEARNED[0] in weights:
         in_buckets = np.sort(weights[NOT_LEARNED[0]].reshape(-1, BUCKET))
-        if ((in_buckets[:, 1:] == in_buckets[:, :-1]) & (in_buckets[:, 1:] != NO_CHECK)).any():
-            raise ValueError(f"{NOT_LEARNED[0]} has one n-gram twice")
+        is_twin = (in_buckets[:, 1:] == in_buckets[:, :-1]) & (in_buckets[:, 1:] != NO_CHECK)
+        if is_twin.any():
+            twin = int(in_buckets[:, 1:][is_twin][0])
+            raise ValueError(
+                f"{NOT_LEARNED[0]} holds {twin} twice in a bucket of {BUCKET}, expected once"
+            )
 
 
 # The known keys of the JSON objects, in the form that check_types takes. A file may lack some, and

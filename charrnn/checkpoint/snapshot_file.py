@@ -13,6 +13,7 @@ import numpy as np
 
 from charrnn.checkpoint.container import Arrays as Arrays
 from charrnn.checkpoint.container import Kind, pack_container, read_whole, unpack_container
+from charrnn.checkpoint.model_file import check_ngrams
 from charrnn.checkpoint.strict_json import check_types
 from charrnn.config.model import NOT_LEARNED
 
@@ -54,4 +55,5 @@ def read_snapshot(path: Path) -> tuple[int, Arrays]:
             expected = np.float32 if name in NOT_LEARNED else np.float16
             if array.dtype != expected or not np.isfinite(array).all():
                 raise ValueError(f"{name} is not of finite numbers in {np.dtype(expected)}")
+        check_ngrams(arrays)
     return step, {name: array.astype(np.float32) for name, array in arrays.items()}

@@ -27,11 +27,12 @@ from charrnn.config import CELLS
 from charrnn.config.export import DTYPES
 from charrnn.config.model import BUCKET
 from charrnn.errors import ConfigError
-from charrnn.formats.precision import restored, to_int8
+from charrnn.formats.precision import restored
 from charrnn.generation.cells import LayerWeights, arrange_layer
 from charrnn.generation.text_format import TextFormat, text_format_of
 from charrnn.text.ngrams import STEP, TO_BUCKET, TO_CHECK
 from charrnn.text.vocab import Vocab, code_points
+from charrnn.web.weights import to_int8
 
 _MAX_NUMBERS = 10_000_000  # of which gcc takes about 30 s and 2 GB
 _LANES = 16  # rows are padded to a multiple: a compiler can do so many at once, without a rest

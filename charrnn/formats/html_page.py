@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from charrnn._version import __version__
 from charrnn.checkpoint.model_file import ModelFile, model_digest, refuse_task
 from charrnn.config import as_dict
 from charrnn.config.export import ExportConfig
-from charrnn.config.model import NOT_LEARNED
 from charrnn.errors import ConfigError, ExportError, counted
 from charrnn.formats.precision import bits_lost, is_stored_as_int8, restored
 from charrnn.formats.verified import (
@@ -45,10 +44,11 @@ from charrnn.web.inline import as_island, csp_hash, join_scripts
 from charrnn.web.weights import (
     MAX_FLOAT16_BYTES,
     MAX_FLOAT32_BYTES,
+    NGRAM_TABLE,
     PackedWeights,
-    append_int8,
-    append_whole_numbers,
+    pack,
     read_whole_numbers,
+    table_size,
     without_empty_rows,
 )
 
@@ -56,7 +56,7 @@ SCRIPTS = ("network.js", "signs.js", "tokens.js", "sampler.js", "export.js")
 """Files of charrnn/web that make the page's script, in this order."""
 
 _MAX_WEIGHTS_BYTES = 128 * 2**20  # browsers open a page of twice that with difficulty
-_DTYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
+_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 _PART = re.compile(r"@@([a-z-]+)@@")
 _ISLANDS = {
     "style": re.compile(r"<style>(.*?)</style>", re.DOTALL),
@@ -70,6 +70,25 @@ _MAX_READ = 10_000  # what a command line has room for
 _NODE_SECONDS = 600
 
 
+class Dtypes(NamedTuple):
+    """What a page stores weights as: "fp32", "fp16" or "int8".
+
+    ngrams: the table of n-grams; as the others in a model without one. others: all other weights.
+    """
+
+    ngrams: str
+    others: str
+
+    def of(self, name: str) -> str:
+        """Return that of a weight."""
+        return self.ngrams if name == NGRAM_TABLE else self.others
+
+    def __str__(self) -> str:
+        if self.ngrams == self.others:
+            return self.others
+        return f"{self.others} with n-grams in {self.ngrams}"
+
+
 class _OldNodeError(Exception):
     """Node does not know the language of today's browsers."""
 
@@ -80,8 +99,8 @@ def make_html(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     Raises:
         ConfigError: the model writes no text, or is too large for a page.
     """
-    dtype = choose_dtype(file, config)
-    packed = pack(restored(file.weights, dtype) if dtype == "fp16" else file.weights, dtype)
+    dtypes = choose_dtypes(file, config)
+    packed = pack_page(file.weights, dtypes)
     script = join_scripts(SCRIPTS)
     style = read_asset("palette.css") + read_asset("export.css")
     parts = {
@@ -90,7 +109,7 @@ def make_html(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
         "style": style,
         "intro": escape(_intro(file)),
         "labels": _label_choices(file),
-        "about": _about(file, name, dtype, config),
+        "about": _about(file, name, dtypes, config),
         "data": as_island(_data(file, name, packed)),
         "weights": packed.text,
         "script": script,
@@ -100,49 +119,66 @@ def make_html(file: ModelFile, name: str, config: ExportConfig) -> dict[str, byt
     return {f"{name}.html": page.encode("utf-8", "replace")}  # of a name that is no Unicode
 
 
-def choose_dtype(file: ModelFile, config: ExportConfig) -> str:
+def choose_dtypes(file: ModelFile, config: ExportConfig) -> Dtypes:
     """Return how the weights are stored: as asked, else by the model's size.
+
+    The table of n-grams has most of the weights, and 8 bits cost it next to nothing; so it alone
+    has them first.
 
     Raises:
         ConfigError: the model writes no text, or is too large for a page.
     """
     refuse_task(file)
-    count = sum(array.size for array in without_empty_rows(file.weights).values())
-    sizes = {"fp32": 4 * count, "fp16": 2 * count, "int8": count}
-    limits = {"fp32": MAX_FLOAT32_BYTES, "fp16": MAX_FLOAT16_BYTES, "int8": _MAX_WEIGHTS_BYTES}
-    fitting = [dtype for dtype, size in sizes.items() if size <= limits[dtype]]
-    dtype = config.dtype or next(iter(fitting), "int8")
-    if sizes[dtype] > _MAX_WEIGHTS_BYTES:
+    stored = without_empty_rows(file.weights)
+    count = sum(array.size for array in stored.values())
+    table = table_size(stored)
+    limits = {"fp32": MAX_FLOAT32_BYTES, "fp16": MAX_FLOAT16_BYTES}
+    fitting = [dtype for dtype, most in limits.items() if _BYTES[dtype] * (count - table) <= most]
+    others = config.dtype or next(iter(fitting), "int8")
+    dtypes = Dtypes(others, others)
+    if table and not config.dtype and _BYTES["fp32"] * count > MAX_FLOAT32_BYTES:
+        dtypes = Dtypes("int8", others)
+    size = _BYTES[others] * (count - table) + _BYTES[dtypes.ngrams] * table
+    if size > _MAX_WEIGHTS_BYTES:
         most = format_bytes(_MAX_WEIGHTS_BYTES)
-        smaller = "" if dtype == "int8" else ", or --dtype int8"
+        smaller = "" if dtypes == ("int8", "int8") else ", or --dtype int8"
         raise ConfigError(
-            f"the weights take {format_bytes(sizes[dtype])} as {dtype}, and a page can have "
+            f"the weights take {format_bytes(size)} as {dtypes}, and a page can have "
             f"{most}; choose --to onnx{smaller}"
         )
-    return dtype
+    return dtypes
 
 
-def pack(weights: Mapping[str, NDArray[np.float32]], dtype: str) -> PackedWeights:
+def pack_page(weights: Mapping[str, NDArray[np.float32]], dtypes: Dtypes) -> PackedWeights:
     """Return weights as base64, and the index by which the page finds them.
 
-    It is that of charrnn/web/weights.py, where `start` counts bytes if the dtype is int8; arrays
-    without scales are float32 then.
+    Raises:
+        ConfigError: as `restored`.
     """
-    data = bytearray()
-    index: list[dict[str, Any]] = []
-    stored = without_empty_rows(weights)
-    for name, array in stored.items():
-        if name in NOT_LEARNED:
-            continue
-        if dtype == "int8" and is_stored_as_int8(name, array):
-            append_int8(name, array, data, index)
-            continue
-        size = 2 if dtype == "fp16" else 4
-        start = len(data) // (1 if dtype == "int8" else size)
-        index.append({"name": name, "shape": list(array.shape), "start": start})
-        data += array.astype(f"<f{size}").tobytes()
-    append_whole_numbers(stored, data, index)
-    return PackedWeights(base64.b64encode(data).decode("ascii"), index, _DTYPES[dtype])
+    in_8_bits = [
+        name
+        for name, array in weights.items()
+        if dtypes.of(name) == "int8" and is_stored_as_int8(name, array)
+    ]
+    packed = pack(weights, "float16" if dtypes.others == "fp16" else "float32", in_8_bits)
+    if packed is None:
+        restored_page(weights, dtypes)  # says which weight float16 cannot hold
+        raise ExportError("a weight is not a finite number")
+    return packed
+
+
+def restored_page(
+    weights: Mapping[str, NDArray[np.float32]], dtypes: Dtypes
+) -> dict[str, NDArray[np.float32]]:
+    """Return the weights float32 that come back from a page, with all rows of n-grams.
+
+    Raises:
+        ConfigError: as `restored`.
+    """
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, array in weights.items():
+        found |= restored({name: array}, dtypes.of(name))
+    return found
 
 
 def unpack(text: str, index: Sequence[Mapping[str, Any]], dtype: str) -> dict[str, NDArray[Any]]:
@@ -155,8 +191,8 @@ def unpack(text: str, index: Sequence[Mapping[str, Any]], dtype: str) -> dict[st
         if "whole" in entry:
             weights[str(entry["name"])] = read_whole_numbers(data, entry["whole"], count)
             continue
-        kind = {"float32": "<f4", "float16": "<f2"}.get(dtype, "i1" if "scales" in entry else "<f4")
-        start = entry["start"] * (1 if dtype == "int8" else np.dtype(kind).itemsize)
+        kind = "i1" if "scales" in entry else {"float32": "<f4", "float16": "<f2"}[dtype]
+        start = entry["start"] * np.dtype(kind).itemsize
         array = np.frombuffer(data, kind, count, start).astype(np.float32).reshape(shape)
         if "scales" in entry:
             array *= np.frombuffer(data, "<f4", shape[0], entry["scales"])[:, None]
@@ -230,12 +266,19 @@ def _label_choices(file: ModelFile) -> str:
     return "".join(choices)
 
 
-def _about(file: ModelFile, name: str, dtype: str, config: ExportConfig) -> str:
+def _about(file: ModelFile, name: str, dtypes: Dtypes, config: ExportConfig) -> str:
     """Return where the page comes from."""
-    words = {"fp32": "as they were trained (float32)", "fp16": "in half precision (float16)"}
+    words = {
+        "fp32": "as they were trained (float32)",
+        "fp16": "in half precision (float16)",
+        "int8": "in 8 bits (int8)",
+    }
+    stored = words[dtypes.others]
+    if dtypes.ngrams != dtypes.others:
+        stored += f", those of n-grams {words[dtypes.ngrams]}"
     facts = [
         ("Model", name),
-        ("Weights", f"{file.config.num_parameters:,}, {words.get(dtype, 'in 8 bits (int8)')}"),
+        ("Weights", f"{file.config.num_parameters:,}, {stored}"),
         ("SHA-256", model_digest(file).hex()),
         *([("Licence", config.licence)] if config.licence else []),
         ("Made by", f"charrnn {__version__}"),
@@ -252,18 +295,18 @@ def verify_html(
     Raises:
         ExportError: something differs.
     """
-    dtype = choose_dtype(file, config)
+    dtypes = choose_dtypes(file, config)
     page = (folder / names[0]).read_text(encoding="utf-8")
-    stored = replace(file, weights=restored(file.weights, dtype))
+    stored = replace(file, weights=restored_page(file.weights, dtypes))
     _check_parts(_read_back(page), stored)
     notes: list[str] = []
     chars = _check_script(page, stored, config.verify_chars, notes)
-    if dtype != "fp32":
+    if dtypes != ("fp32", "fp32"):
         plain = with_labels(file)
         ids = sampled_ids(Network(plain.config, plain.weights), config.verify_chars)
         lost = bits_lost(plain, with_labels(stored).weights, ids)
         size = counted(len(ids), "character")
-        notes.append(f"{dtype} costs {lost:+.4f} bits per character, on {size} of the model's own")
+        notes.append(f"{dtypes} costs {lost:+.4f} bits per character, on {size} of the model's own")
     return Verified(chars, None, tuple(notes))
 
 

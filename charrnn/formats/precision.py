@@ -20,7 +20,7 @@ from charrnn.formats.verified import token_costs
 from charrnn.generation.network import Network
 from charrnn.metrics import bits_per_char
 from charrnn.text.vocab import Ids
-from charrnn.web.weights import to_int8 as to_int8
+from charrnn.web.weights import to_int8
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -27,7 +27,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.errors import DivergedError
 from charrnn.generation.cells import Vector, arrange_layer, make_step
 from charrnn.generation.filters import Floats, log_softmax
-from charrnn.generation.network import Network, NGrams
+from charrnn.generation.network import Network
 from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
 from charrnn.state import State, map_state, repeat_state
 from charrnn.text.vocab import Ids
@@ -72,15 +72,12 @@ class LabelClassifier:
         depths = range(config.num_layers)
         arranged = [arrange_layer(config, weights, depth) for depth in depths]
         self._steps = [make_step(config, layer, has_product=False) for layer in arranged]
-        self._inputs = np.float32(config.embedding_scale) * weights["embedding.weight"]
         self._embeddings = weights["labels.weight"][first : first + len(self.labels)]
         self._initial = [_initial_states(file, depth, self._embeddings) for depth in depths]
-        self._ngrams: NGrams | None = None
-        if config.ngram_rows:
-            self._ngrams = NGrams(config, file.weights)
-            context = repeat_state((self._ngrams.initial_context,), len(self.labels))
+        self._network = Network(config, file.weights)  # for its embeddings and its output layer
+        if self._network.ngrams:
+            context = repeat_state((self._network.ngrams.initial_context,), len(self.labels))
             self._initial.extend(context)
-        self._network = Network(config, file.weights)  # for its output layer
         self._is_residual = config.residual
 
     def log_ratios(self, texts: Sequence[Ids], *, is_whole: bool = True) -> Floats:
@@ -140,13 +137,8 @@ class LabelClassifier:
         return totals
 
     def _advance(self, tokens: Ids, label: NDArray[np.int64], states: State) -> State:
-        features: Vector = self._inputs[tokens]
+        features, context = self._network.embed(tokens, states)
         embeddings = self._embeddings[label]
-        context: State = ()
-        if self._ngrams is not None:
-            summed, recent = self._ngrams.read(tokens, states[-1][0])
-            features = features + summed
-            context = ((recent,),)
         after = []
         for depth, (step, before) in enumerate(zip(self._steps, states, strict=False)):
             layer = step(np.concatenate((features, embeddings), 1), before)

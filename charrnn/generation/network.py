@@ -3,7 +3,8 @@
 `Network` is the stacked network in numpy, which `generator.py`, `scoring.py` and `infill/` use;
 `cells.py` has the equations of a layer.
 
-V = vocabulary, H = hidden size, G = gates of the cell, S = tokens, B = texts side by side.
+V = vocabulary, E = embedding size, H = hidden size, G = gates of the cell, S = tokens, B = texts
+side by side.
 """
 
 import warnings
@@ -84,10 +85,10 @@ class Network:
             for depth, layer in enumerate(layers)
         ]
         self._initial = tuple(tuple(weights[f"layers.{i}.initial"]) for i in range(len(layers)))
-        self._ngrams: NGrams | None = None
+        self.ngrams: NGrams | None = None
         if config.ngram_rows:
-            self._ngrams = NGrams(config, weights)
-            self._initial += (self._ngrams.initial_context,)
+            self.ngrams = NGrams(config, weights)
+            self._initial += (self.ngrams.initial_context,)
         # Of n-grams there is no table: a function from (E,) to (G, H), or (B, E) to (G, B, H).
         self._multiply: Callable[[Vector], Vector] | None = None
         if config.ngram_rows and has_table:
@@ -116,25 +117,27 @@ class Network:
 
     def _step(self, token: int | Ids, state: State) -> State:
         """Return the state or states after one more id, which ends no record."""
-        if self._ngrams is None:
+        if self.ngrams is None:
             return self._run_layers(self._inputs[token], state)
-        features, context = self._first_input(token, state)
-        return (*self._run_layers(features, state), *context)
-
-    def _first_input(self, token: int | Ids, state: State) -> tuple[Vector, State]:
-        """Return what the first layer reads of an id, or its product where there is a table.
-
-        The second is what the next state has after its layers: of n-grams the last tokens.
-        """
-        features: Vector = self._inputs[token]
-        if self._ngrams is None:
-            return features, ()
-        summed, recent = self._ngrams.read(token, state[-1][0])
         if self._multiply is None:
-            return features + summed, ((recent,),)
+            features, context = self.embed(token, state)
+            return (*self._run_layers(features, state), *context)
+        summed, recent = self.ngrams.read(token, state[-1][0])
         products = self._multiply(summed)
-        products += gates_first(features)
-        return gates_first(products), ((recent,),)
+        products += gates_first(self._inputs[token])
+        return (*self._run_layers(gates_first(products), state), (recent,))
+
+    def embed(self, token: int | Ids, state: State) -> tuple[Vector, State]:
+        """Return what the first layer reads of an id (E,), or of B (B, E), after a state.
+
+        The second is what the next state has after its layers: with n-grams the last tokens.
+        """
+        scale = np.float32(self.config.embedding_scale)
+        x: Vector = scale * self.weights["embedding.weight"][token]
+        if self.ngrams is None:
+            return x, ()
+        summed, recent = self.ngrams.read(token, state[-1][0])
+        return x + summed, ((recent,),)
 
     def _run_layers(self, features: Vector, state: State) -> State:
         """Return the layers' states after one more input, or its product where there is a table."""
@@ -187,7 +190,9 @@ class NGrams:
         self._checks = np.ascontiguousarray(self._check, np.float32).data
         self._keys = self._key.astype(np.int64).data
         self._rows = config.ngram_rows
-        self._ones = [np.ones(count, self.weight.dtype) for count in range(config.ngram_order)]
+        # Few rows are read, so a network of float64 may keep its table in float32.
+        self._dtype = weights["embedding.weight"].dtype
+        self._ones = [np.ones(count, self._dtype) for count in range(config.ngram_order)]
         self.initial_context: LayerState = (np.zeros(config.ngram_order - 1, np.float32),)
 
     def read(self, token: int | Ids, context: Vector) -> tuple[Vector, Vector]:
@@ -211,12 +216,20 @@ class NGrams:
                 rows.append(BUCKET * bucket + own.index(check))
         return rows, np.array(keys[:-1], np.float32)
 
+    def find_many(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the rows (N − 1, …) of the n-grams of keys (N, …), newest first.
+
+        Beside them whether the n-gram has a row; if not, the number means nothing. Keys have two
+        axes at least.
+        """
+        buckets, checks = hash_many(keys, self._rows)
+        is_own = self._check.reshape(-1, BUCKET).take(buckets, 0) == checks[..., None]
+        return BUCKET * buckets + is_own.argmax(-1), is_own.any(-1)
+
     def lookup(self, keys: NDArray[np.int64]) -> Vector:
         """Return the sum of the rows (B, E) of the n-grams of keys (N, B), newest first."""
-        buckets, checks = hash_many(keys, self._rows)
-        own = self._check.reshape(-1, BUCKET).take(buckets, 0) == checks[..., None]
-        rows = BUCKET * buckets + own.argmax(-1)  # of a bucket with none, the first
+        rows, is_known = self.find_many(keys)
         found = self.weight.take(rows, 0)
-        found *= (self._check.take(rows) == checks).astype(np.float32)[..., None]
-        summed: Vector = np.add.reduce(found)
+        found *= is_known.astype(np.float32)[..., None]
+        summed: Vector = np.add.reduce(found, dtype=self._dtype)
         return summed

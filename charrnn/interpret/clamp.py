@@ -70,12 +70,8 @@ class ClampedNetwork(Network):
     def _step(self, token: int | Ids, state: State) -> State:
         """Return the state or states after one more id, which ends no record, with units held."""
         features = self._inputs[token]  # of the lowest layer; perhaps already multiplied
-        x = np.float32(self.config.embedding_scale) * self.weights["embedding.weight"][token]
-        context: State = ()
-        if self._ngrams is not None:
-            from_ngrams, recent = self._ngrams.read(token, state[-1][0])
-            context = ((recent,),)
-            x = x + from_ngrams
+        x, context = self.embed(token, state)
+        if self.ngrams is not None:
             is_product = self._inputs.ndim > 2
             features = self._lowest.input_product(x).reshape(features.shape) if is_product else x
         after = []

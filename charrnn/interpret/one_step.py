@@ -16,12 +16,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config.model import BUCKET
 from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives, grad_features
-from charrnn.interpret.trace import GATES, Array, Trace
+from charrnn.interpret.trace import GATES, Array, Trace, double_weights
 from charrnn.state import State, map_state
-from charrnn.text.ngrams import hash_ngrams
 
 Values = NDArray[np.float64]
 Nudge = tuple[str, tuple[int, ...], float]
@@ -53,7 +51,8 @@ class OneStep:
 
     def __init__(self, network: Network, token: int, target: int, before: State) -> None:
         self.config = network.config
-        self.weights = {name: _double(array) for name, array in network.weights.items()}
+        self.weights = double_weights(network)
+        self._ngrams = network.ngrams
         self.token = token
         self.target = target
         self._before = map_state(_double, before)
@@ -69,18 +68,17 @@ class OneStep:
 
         A token is −1 where there is none, before the text.
         """
-        if not self.config.ngram_rows:
+        if self._ngrams is None:
             return []
         key_of = self.weights["ngrams.key"].astype(np.int64).tolist()
         token_of = {key: token for token, key in enumerate(key_of)}
         keys = [key_of[self.token], *self._before[-1][0].astype(np.int64).tolist()]
         tokens = [token_of.get(key, -1) for key in keys]
-        kept = self.weights["ngrams.check"].reshape(-1, BUCKET)
-        found = []
-        for n, (bucket, check) in enumerate(hash_ngrams(keys, self.config.ngram_rows), 2):
-            for place in np.flatnonzero(kept[bucket] == check).tolist():
-                found.append((tuple(reversed(tokens[:n])), BUCKET * bucket + place))
-        return found
+        rows, is_known = self._ngrams.find_many(np.array(keys)[:, None])
+        return [
+            (tuple(reversed(tokens[: place + 2])), int(rows[place, 0]))
+            for place in np.flatnonzero(is_known).tolist()
+        ]
 
     @property
     def output(self) -> Values:
@@ -94,7 +92,7 @@ class OneStep:
         its input and of its state with their biases), the gates, each as f after a_f, c, h and y,
         which is h and, with a residual, the layer's input. Then come logits, p and loss. A plain
         RNN has a alone, and a GRU n_h too, which r scales. With n-grams there is "ngrams", what
-        they add to the token's embedding.
+        they add to the token's embedding: it is changed instead of a number of their table.
         """
         weights = dict(self.weights)
         if nudge and nudge[0] in weights:
@@ -104,7 +102,7 @@ class OneStep:
         features = self.config.embedding_scale * weights["embedding.weight"][self.token]
         if self.config.ngram_rows:
             rows = [row for _, row in self.ngrams]
-            features = features + run.put("ngrams", weights["ngrams.weight"][rows].sum(0))
+            features = features + run.put("ngrams", _double(weights["ngrams.weight"][rows]).sum(0))
         for depth in range(self.config.num_layers):
             features = self._run_layer(run, weights, depth, features)
         logits = run.put("logits", self._output(weights) @ features + weights["output.bias"])

@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.generation.network import Network
 from charrnn.interpret.derivatives import Derivatives
-from charrnn.interpret.trace import Array, Trace, record
+from charrnn.interpret.trace import Array, Trace, double_weights, record
 from charrnn.state import State, iter_arrays, map_state, select_row
 from charrnn.text.vocab import Ids
 
@@ -87,8 +87,8 @@ def jacobian_singular_values(
     ids: (T,), the longest span. Each of the D axes of the state is moved, and carried along in
     float64. Largest first; what is below float64's rounding is left out.
     """
-    weights = {name: each.astype(np.float64) for name, each in network.weights.items()}
-    trace = record(Network(network.config, weights), ids, map_state(np.float64, state))
+    double = Network(network.config, double_weights(network))
+    trace = record(double, ids, map_state(np.float64, state))
     derivatives = Derivatives(trace)
     zero = select_row(trace.layer_states, 0)
     size = sum(array.size for array in iter_arrays(zero))

@@ -49,13 +49,13 @@ def _input(u: UnitStep) -> Line:
     scale = step.config.embedding_scale
     times = "" if scale == 1 else "s·"
     names = [f"{times}E[{u.quoted(step.token)},{k}]"]
-    names += [f"R[{u.quoted_run(tokens)},{k}]" for tokens, _ in step.ngrams]
+    names += [f"G[{u.quoted_run(tokens)},{k}]" for tokens, _ in step.ngrams]
     parts = [scale * float(step.weights["embedding.weight"][step.token, k])]
     parts += [float(step.weights["ngrams.weight"][row, k]) for _, row in step.ngrams]
     digits = share_digits(parts, float(x[k]), DECIMALS)
     about = About(
         f"x[{k}]",
-        f"{times}E[c,k] + Σ_g R[g,k]" + (f", with s = {scale:.5g}" if times else ""),
+        f"{times}E[c,k] + Σ_g G[g,k]" + (f", with s = {scale:.5g}" if times else ""),
         "what is read, its largest number: the character's embedding, and those of the n-grams g "
         "that end with it" + ("" if step.ngrams else " (here none of them has one)"),
         f"{TRACE}: return x + self.from_ngrams() if self.config.ngram_rows else x",

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
-from charrnn.config.model import BUCKET
 from charrnn.errors import DivergedError
 from charrnn.generation.network import Network
 from charrnn.generation.scoring import IGNORE_OVERFLOW, NOT_FINITE
@@ -31,7 +31,6 @@ from charrnn.state import (
     select_row,
     stack_states,
 )
-from charrnn.text.ngrams import hash_many
 from charrnn.text.vocab import Ids
 
 Array = NDArray[np.floating]
@@ -120,7 +119,8 @@ class Trace:
     def from_ngrams(self) -> Array:
         """Return what the n-grams that end with each token add to its embedding: (T, E)."""
         table: Array = self.network.weights["ngrams.weight"]
-        total = np.zeros((*self.ids.shape, table.shape[1]), table.dtype)
+        embedding: Array = self.network.weights["embedding.weight"]
+        total = np.zeros((*self.ids.shape, table.shape[1]), embedding.dtype)
         for rows, is_known in zip(*self.ngrams, strict=True):
             total += table[rows] * is_known[..., None]
         return total
@@ -131,13 +131,11 @@ class Trace:
 
         Beside them whether the n-gram has a row; if not, the number means nothing. Both (N − 1, T).
         """
+        assert self.network.ngrams
         keys = self.network.weights["ngrams.key"][self.ids]
         before = np.moveaxis(self.states[-1][0][:-1], -1, 0)
-        recent = np.concatenate((keys[None], before)).astype(np.int64)
-        buckets, checks = hash_many(recent, self.config.ngram_rows)
-        kept = self.network.weights["ngrams.check"].reshape(-1, BUCKET)[buckets]
-        is_own = kept == checks[..., None]
-        return BUCKET * buckets + is_own.argmax(-1), is_own.any(-1)
+        recent = np.concatenate((keys[None], before))
+        return self.network.ngrams.find_many(recent.astype(np.int64))
 
     def gates(self, depth: int) -> dict[str, Array]:
         """Return the gates of a layer by name, each (T, H), as docs/equations.md has them.
@@ -274,6 +272,14 @@ def layer_weights(network: Network, depth: int) -> Layer:
     """Return the weights of a layer."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return Layer(*(network.weights[f"layers.{depth}.{name}"] for name in names))
+
+
+def double_weights(network: Network) -> dict[str, NDArray[Any]]:
+    """Return the weights in float64, but those of n-grams as they are: few of them are read."""
+    return {
+        name: array if name.startswith("ngrams.") else array.astype(np.float64)
+        for name, array in network.weights.items()
+    }
 
 
 @IGNORE_OVERFLOW

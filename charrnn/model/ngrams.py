@@ -35,6 +35,11 @@ class NGrams(nn.Module):
         keys = torch.arange(1, config.vocab_size + 1, dtype=torch.float32)
         self.key = nn.Parameter(keys, requires_grad=False)
 
+    @property
+    def has_bags(self) -> bool:
+        """Whether torch has `embedding_bag` on this device: older versions lack it on Apple's."""
+        return self.weight.device.type != "mps"
+
     def initial_context(self, batch_size: int) -> Tensor:
         """Return the last tokens before any text: none, (B, N − 1)."""
         return self.key.new_zeros(batch_size, self.order - 1)
@@ -56,7 +61,10 @@ class NGrams(nn.Module):
         is_own = self.check.view(-1, BUCKET)[buckets] == ((code * TO_CHECK & MASK) >> 8)[..., None]
         rows = BUCKET * buckets + is_own.to(torch.uint8).argmax(-1)
         is_known = is_own.any(-1)
-        if rows.device.type == "cpu" and not self.is_async:  # leave out what has no row
+        if not self.has_bags:
+            share = is_known.to(self.weight.dtype)
+            summed = (F.embedding(rows, self.weight) * share[..., None]).sum(-2)
+        elif rows.device.type == "cpu" and not self.is_async:  # leave out what has no row
             counts = is_known.sum(1)
             starts = counts.cumsum(0) - counts
             summed = F.embedding_bag(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
 from charrnn.config import ModelConfig, TextConfig
@@ -134,15 +135,30 @@ def extend_weights(model: ModelFile, vocab: Vocab, labels: Labels, initialised: 
     output = "embedding.weight" if model.config.tie_embeddings else "output.weight"
     new_rows = {"embedding.weight": initialised["embedding.weight"]}
     new_rows |= {name: model.weights[name].mean(axis=0) for name in (output, "output.bias")}
-    if (keys := model.weights.get("ngrams.key")) is not None:
-        new_rows["ngrams.key"] = keys.max() + np.arange(1, vocab.size + 1, dtype=np.float32)
     old_ids = model.vocab.ids_in(vocab)
+    if (keys := model.weights.get("ngrams.key")) is not None:
+        new_rows["ngrams.key"] = _keys_with_new_ones(keys, old_ids, vocab.size)
     extended = {name: weight.copy() for name, weight in model.weights.items()}  # V rows
     _extend_labels(extended, model, labels, initialised)
     for name, rows in new_rows.items():
         extended[name] = np.empty((vocab.size, *extended[name].shape[1:]), dtype=np.float32)
         extended[name][:] = rows  # of every token; then the old ones get their own back
         extended[name][old_ids] = model.weights[name]
+    return extended
+
+
+def _keys_with_new_ones(
+    keys: NDArray[Any], old_ids: NDArray[Any], count: int
+) -> NDArray[np.float32]:
+    """Return the keys (W,) of all tokens in n-grams; new ones have the smallest unused numbers.
+
+    Small ones, as float32 has to hold each exactly: a key is below 2²⁴.
+    """
+    extended = np.zeros(count, np.float32)
+    extended[old_ids] = keys
+    unused = np.setdiff1d(np.arange(1, count + 1), keys)
+    is_new = extended == 0
+    extended[is_new] = unused[: is_new.sum()]
     return extended
 
 

@@ -68,18 +68,24 @@ class World:
     def all_reduce_async(self, tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         """Begin to add up tensors, all of one type and device; return what waits for the sums.
 
-        All processes have to begin the same sums in the same order.
+        All processes have to begin the same sums in the same order. Sparse tensors travel one by
+        one, each as its rows, which gloo alone can add up; they may become the sums themselves. At
+        least one tensor is dense.
         """
-        shapes = [tensor.shape for tensor in tensors]
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        shapes = [tensor.shape for tensor in tensors if not tensor.is_sparse]
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors if not tensor.is_sparse])
+        sparse = [tensor.coalesce() for tensor in tensors if tensor.is_sparse]
         with _reaching():
-            work = dist.all_reduce(flat, async_op=True)
+            works = [dist.all_reduce(each, async_op=True) for each in (flat, *sparse)]
 
         def wait() -> list[Tensor]:
             with _reaching():
-                work.wait()
+                for work in works:
+                    work.wait()
             parts = torch.split(flat, [shape.numel() for shape in shapes])
-            return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+            dense_sums = map(Tensor.view, parts, shapes)
+            sparse_sums = iter(sparse)
+            return [next(sparse_sums if t.is_sparse else dense_sums) for t in tensors]
 
         return wait
 

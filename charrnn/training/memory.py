@@ -28,13 +28,10 @@ _LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """By controller: version 2 has one hierarchy without a name, version 1 one for memory."""
 
 
-def choose_micro_batches(
-    plan: Plan, device: torch.device, processes: int = 1, *, is_dense: bool = False
-) -> int:
+def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -> int:
     """Return the micro-batches in which a window fits into memory: a power of two.
 
-    processes: how many of the same sizes share the machine's memory. is_dense: as for
-    `training_bytes`.
+    processes: how many of the same sizes share the machine's memory.
 
     Raises:
         OutOfMemoryError: not even one lane would fit.
@@ -44,7 +41,7 @@ def choose_micro_batches(
         return 1
     room //= processes
     micro_batches = 1
-    while (needed := training_bytes(plan, micro_batches, is_dense=is_dense)) > room:
+    while (needed := training_bytes(plan, micro_batches)) > room:
         if micro_batches >= plan.batch_size:
             raise OutOfMemoryError(
                 f"these sizes take at least {needed / 1e9:.1f} GB of memory, and this process may "
@@ -57,8 +54,7 @@ def choose_micro_batches(
 def training_bytes(plan: Plan, micro_batches: int = 1, *, is_dense: bool = False) -> int:
     """Return the least that training takes, with this many micro-batches.
 
-    is_dense: the table of n-grams has a gradient of all rows, as on a GPU and where several
-    processes train together.
+    is_dense: the table of n-grams has a gradient of all rows, as on a GPU.
     """
     copies = _DENSE_TABLE_COPIES if is_dense else _TABLE_COPIES
     numbers = _COPIES * plan.model.num_dense_parameters + copies * plan.model.num_ngram_parameters

@@ -17,12 +17,13 @@ from charrnn.config.model import NGRAM_TABLE
 from charrnn.model.encoder import Network
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.muon import Muon
+from charrnn.training.plan import rate_of_size
 
 MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a product decides
 
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
-_NGRAM_RATE = 4.0  # the learning rate of n-grams in that of the rest (LOG.md)
+_NGRAM_RATE = 4.0  # n-grams learn at 4 times the learning rate (LOG.md)
 _NGRAM_DECAY_EVERY = 64  # updates: a pass over all rows is dear
 _KINDS = {  # in this order: a decoder's bias_ih is a bias
     "bias": "bias",
@@ -215,7 +216,9 @@ class Optimizer:
         self._muon = Muon(matrices, decays, gates, dtype, self._muon_every, world)
         self._table = None
         if table is not None:
-            self._table = RowWiseRMSprop(table, decays[NGRAM_TABLE])
+            # A row is read as often in a small network as in a large one, whose rate is lower.
+            at_256 = 1 / rate_of_size(model.config.hidden_size)
+            self._table = RowWiseRMSprop(table, decays[NGRAM_TABLE], at_256)
         self._decays = decays
         is_tied = model.config.tie_embeddings
         limits = {name: max_norm_of(name, config, is_tied=is_tied) for name in learned}
@@ -259,7 +262,9 @@ class Optimizer:
 
     def decays_at(self, learning_rate: float | Tensor) -> dict[str, float | Tensor]:
         """Return the share of each weight that its decay takes off in an update, by name."""
-        factors = self._muon.rate_factors
+        factors = dict(self._muon.rate_factors)
+        if self._table is not None:
+            factors[NGRAM_TABLE] = self._table.rate_factor
         return {
             name: learning_rate * factors.get(name, 1.0) * decay
             for name, decay in self._decays.items()
@@ -335,15 +340,19 @@ class AdamW:
 class RowWiseRMSprop:
     """Moves the rows of a table (R, E) that have a gradient, each by its own mean square.
 
-    v ← β v + (1 − β) mean(g²) and row ← row − η g / √v, for the rows g that a window reads: RMSprop
-    (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et al. 2014). The
-    first update of a row has the size 1/√(1 − β) = 10. Weight decay takes all rows, once in 64
-    updates.
+    v ← β v + (1 − β) mean(g²) and row ← row − 4 η g / √v, for the rows whose gradient g is not all
+    zero: RMSprop (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et
+    al. 2014). The first update of a row has the size 1/√(1 − β) = 10. Weight decay λ takes all
+    rows, once in 64 updates: row ← row (1 − η λ)⁶⁴.
+
+    rate_factor: η as a multiple of the learning rate that a step is given. `Optimizer` makes η that
+    of a network of 256 units, so that rows move and fade alike in networks of all sizes.
     """
 
-    def __init__(self, table: nn.Parameter, decay: float) -> None:
+    def __init__(self, table: nn.Parameter, decay: float, rate_factor: float = 1.0) -> None:
         self._table = table
         self._decay = decay
+        self.rate_factor = rate_factor
         self.second_moment = torch.zeros(len(table), device=table.device)
         """(R,)"""
 
@@ -351,14 +360,16 @@ class RowWiseRMSprop:
     def step(self, learning_rate: float | Tensor, update: int) -> None:
         """Make update number `update` (from 1) of the rows with a gradient."""
         table = self._table
+        rate = float(learning_rate) * self.rate_factor
         if update % _NGRAM_DECAY_EVERY == 0:
-            table.mul_(1 - min(1.0, float(learning_rate) * self._decay * _NGRAM_DECAY_EVERY))
+            table.mul_(max(0.0, 1 - rate * self._decay) ** _NGRAM_DECAY_EVERY)
         if table.grad is None:
             return
         if table.grad.is_sparse:
             sparse = table.grad.coalesce()
-            rows = sparse.indices()[0]
-            gradients = sparse.values()
+            is_moved = sparse.values().any(1)
+            rows = sparse.indices()[0][is_moved]
+            gradients = sparse.values()[is_moved]
         else:
             rows = table.grad.any(1).nonzero()[:, 0]
             gradients = table.grad[rows]
@@ -366,7 +377,7 @@ class RowWiseRMSprop:
         second.lerp_(gradients.square().mean(1), 1 - _BETAS[1])
         self.second_moment[rows] = second
         steps = gradients / (second.sqrt_() + _EPSILON)[:, None]
-        table.index_add_(0, rows, steps, alpha=-float(learning_rate) * _NGRAM_RATE)
+        table.index_add_(0, rows, steps, alpha=-rate * _NGRAM_RATE)
 
     @torch.no_grad()
     def step_masked(self, learning_rate: float | Tensor, update: Tensor, mask: Tensor) -> None:
@@ -375,14 +386,15 @@ class RowWiseRMSprop:
         Passes over all rows, which a GPU does fast.
         """
         table = self._table
-        decay = mask * (update % _NGRAM_DECAY_EVERY == 0) * learning_rate
-        table.mul_(1 - (decay * (self._decay * _NGRAM_DECAY_EVERY)).clamp(max=1))
+        rate = learning_rate * self.rate_factor
+        decay = mask * (update % _NGRAM_DECAY_EVERY == 0) * (rate * self._decay)
+        table.mul_((1 - decay).clamp(min=0) ** _NGRAM_DECAY_EVERY)
         gradient = torch.zeros_like(table) if table.grad is None else table.grad
         square = gradient.square().mean(1)
-        moved = (square > 0) & mask
+        moved = gradient.any(1) & mask
         second = self.second_moment
         second.copy_(torch.where(moved, second.lerp(square, 1 - _BETAS[1]), second))
-        steps = gradient / (second.sqrt() + _EPSILON)[:, None] * (learning_rate * _NGRAM_RATE)
+        steps = gradient / (second.sqrt() + _EPSILON)[:, None] * (rate * _NGRAM_RATE)
         table.sub_(torch.where(moved[:, None], steps, torch.zeros_like(steps)))
 
 

@@ -266,7 +266,16 @@ def choose_embedding(vocab_size: int, hidden_size: int) -> int:
 def choose_learning_rate(model: ModelConfig) -> float:
     """Return a smaller rate for a wider network, and for a plain RNN."""
     at_256 = {"lstm": 4e-3, "gru": 4e-3, "rnn": 2e-3}[model.cell]
-    return float(f"{at_256 * (256 / model.hidden_size) ** 0.75:.2g}")
+    return float(f"{at_256 * rate_of_size(model.hidden_size):.2g}")
+
+
+def rate_of_size(hidden_size: int) -> float:
+    """Return the learning rate of a network of so many units, as a multiple of that of 256.
+
+    >>> rate_of_size(16)
+    8.0
+    """
+    return float((256 / hidden_size) ** 0.75)
 
 
 def _fit_windows(config: TrainConfig, train_tokens: int) -> tuple[int, int]:

@@ -50,7 +50,7 @@ class TrainStep:
         self.averaged = copy_model(model) if config.ema_decay else model
         if isinstance(model, CharRNN) and model.ngrams is not None:
             model.ngrams.is_async = is_async
-            model.ngrams.is_sparse = not is_async and device.type == "cpu" and world.world_size == 1
+            model.ngrams.is_sparse = not is_async and device.type == "cpu"
         is_fast = has_bf16(device) and config.precision != "fp32"
         self.optimizer = Optimizer(
             model, config, torch.bfloat16 if is_fast else torch.float32, world

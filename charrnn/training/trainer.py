@@ -169,9 +169,7 @@ class Trainer:
         tokens that n-grams are chosen from, none where weights with their own n-grams are loaded
         next; None is the training text.
         """
-        micro_batches = choose_micro_batches(
-            shard_of(plan, world), device, world.local_size, is_dense=world.world_size > 1
-        )
+        micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
         self.model = make_model(plan, config.seed)
         if initial is not None:
             load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))

@@ -28,7 +28,6 @@
     const read = {
       float32: (start, k) => view.getFloat32(4 * (start + k), true),
       float16: (start, k) => fromHalf(view.getUint16(2 * (start + k), true)),
-      int8: (start, k) => view.getFloat32(start + 4 * k, true), // what has no scales
     }[dtype];
     const weights = {};
     for (const { name, shape, start, scales, whole } of index) {

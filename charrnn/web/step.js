@@ -288,12 +288,12 @@
     const own = network.weights["embedding.weight"][token * config.embedding_size + k];
     const parts = [
       [`${times}E[«${token}»,${k}]`, network.scale * own],
-      ...ngrams.map(({ tokens, embedding }) => [`R[${runOf(tokens)},${k}]`, embedding[k]]),
+      ...ngrams.map(({ tokens, embedding }) => [`G[${runOf(tokens)},${k}]`, embedding[k]]),
     ];
     const digits = shareDigits(parts.map(([, value]) => value), x[k]);
     return line(
       `x[${k}]`,
-      `${times}E[c,k] + Σ_g R[g,k]${times && `, with s = ${Number(network.scale.toPrecision(5))}`}`,
+      `${times}E[c,k] + Σ_g G[g,k]${times && `, with s = ${Number(network.scale.toPrecision(5))}`}`,
       x[k], "+", parts.map(([name], place) => piece(name, digits[place])),
       "what is read, its largest number: the character's embedding, and those of the n-grams g " +
         `that end with it${ngrams.length ? "" : " (here none of them has one)"}`,

@@ -2,14 +2,14 @@
 
 Small networks keep all their digits. Larger ones are stored in half of the space: for a 1×256 LSTM
 that moves no probability by more than a hundredth of its value, and the likeliest token hardly ever
-changes. Of the table of n-grams only the rows that have an n-gram are there, in 8 bits if that lets
-a network fit.
+changes. Of the table of n-grams only the rows that have an n-gram are there. It may have 8 bits a
+number, with a scale for each row, as any matrix may.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ MAX_FLOAT32_BYTES = 4 * 2**20
 MAX_FLOAT16_BYTES = 16 * 2**20
 """Weights of up to this size as float16 are stored so; larger networks do not run in a page."""
 
+NGRAM_TABLE = "ngrams.weight"
+
 _LARGEST_INT8 = 127
 
 
@@ -32,7 +34,7 @@ class PackedWeights:
     """Weights in a page.
 
     text: base64 of all numbers, little-endian, one array after the other. index: of each array
-    {"name", "shape", "start"}, where start counts numbers, not bytes; or what `append_int8` and
+    {"name", "shape", "start"}, where start counts numbers, not bytes; or what `_append_int8` and
     `append_whole_numbers` add. dtype: "float32" or "float16".
     """
 
@@ -53,11 +55,22 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
     stored = without_empty_rows(weights)
     count = sum(array.size for array in stored.values())
     dtype = "float32" if 4 * count <= MAX_FLOAT32_BYTES else "float16"
-    in_8_bits: dict[str, NDArray[np.floating]] = {}
+    in_8_bits: list[str] = []
     if dtype == "float16" and 2 * count > MAX_FLOAT16_BYTES:
-        in_8_bits = {name: array for name, array in stored.items() if name == "ngrams.weight"}
-        if 2 * count - sum(array.size for array in in_8_bits.values()) > MAX_FLOAT16_BYTES:
+        in_8_bits = [NGRAM_TABLE]
+        if 2 * count - table_size(stored) > MAX_FLOAT16_BYTES:
             return None
+    return pack(weights, dtype, in_8_bits)
+
+
+def pack(
+    weights: Mapping[str, NDArray[np.floating]], dtype: str, in_8_bits: Collection[str] = ()
+) -> PackedWeights | None:
+    """Return the weights for a page; None if one of them is too large for the dtype.
+
+    dtype: "float32" or "float16". in_8_bits: names of matrices that are stored as int8 instead.
+    """
+    stored = without_empty_rows(weights)
     index: list[dict[str, Any]] = []
     data = bytearray()
     size = 4 if dtype == "float32" else 2
@@ -70,8 +83,10 @@ def pack_weights(weights: Mapping[str, NDArray[np.floating]]) -> PackedWeights |
         if not np.isfinite(numbers).all():
             return None
         data += numbers.tobytes()
-    for name, array in in_8_bits.items():
-        append_int8(name, array, data, index)
+    # After the others, which start at whole numbers of theirs.
+    for name, array in stored.items():
+        if name in in_8_bits:
+            _append_int8(name, array, data, index)
     append_whole_numbers(stored, data, index)
     return PackedWeights(base64.b64encode(data).decode("ascii"), index, dtype)
 
@@ -89,6 +104,11 @@ def without_empty_rows(
     return stored
 
 
+def table_size(weights: Mapping[str, NDArray[np.floating]]) -> int:
+    """Return how many numbers the table of n-grams has; 0 of a network without one."""
+    return weights[NGRAM_TABLE].size if NGRAM_TABLE in weights else 0
+
+
 def to_int8(matrix: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return a matrix (rows, columns) as int8, and the scale (rows,) float32 of each row.
 
@@ -101,7 +121,7 @@ def to_int8(matrix: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.
     return np.rint(matrix / scales[:, None]).astype(np.int8), scales
 
 
-def append_int8(
+def _append_int8(
     name: str, matrix: NDArray[np.floating], data: bytearray, index: list[dict[str, Any]]
 ) -> None:
     """Append a matrix as int8 with a scale for each row, and its index entry.

@@ -785,15 +785,25 @@ def test_a_model_without_n_grams_is_written_in_the_format_it_always_had(
     assert b"ngram" not in bytes(pack_model(make_model()))
 
 
+CHECKS = "whole numbers from -1 to 16777215"
+KEYS = "whole numbers from 1 to 16777215"
+
+
 @pytest.mark.parametrize(
     ("name", "place", "value", "reason"),
     [
-        ("ngrams.check", 2, 0.5, "ngrams.check holds 0.5, which is none of an n-gram"),
-        ("ngrams.check", 2, -2, "ngrams.check holds -2, which is none of an n-gram"),
-        ("ngrams.check", 0, 2**24, "ngrams.check holds 1.67772e+07, which is none of an n-gram"),
-        ("ngrams.check", 7, 3453830, "ngrams.check has one n-gram twice"),
-        ("ngrams.key", 1, 0, "ngrams.key holds 0, which is none of an n-gram"),
-        ("ngrams.key", 1, 1.5, "ngrams.key holds 1.5, which is none of an n-gram"),
+        ("ngrams.check", 2, 0.5, f"ngrams.check holds 0.5, expected {CHECKS}"),
+        ("ngrams.check", 2, -2, f"ngrams.check holds -2, expected {CHECKS}"),
+        ("ngrams.check", 0, 2**24, f"ngrams.check holds 16777216, expected {CHECKS}"),
+        ("ngrams.check", 0, 4194304.5, f"ngrams.check holds 4194304.5, expected {CHECKS}"),
+        (
+            "ngrams.check",
+            7,
+            3453830,
+            "ngrams.check holds 3453830 twice in a bucket of 4, expected once",
+        ),
+        ("ngrams.key", 1, 0, f"ngrams.key holds 0, expected {KEYS}"),
+        ("ngrams.key", 1, 1.5, f"ngrams.key holds 1.5, expected {KEYS}"),
     ],
 )
 def test_n_grams_that_no_run_writes_are_refused(

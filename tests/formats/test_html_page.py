@@ -16,13 +16,20 @@ from charrnn.config.export import ExportConfig
 from charrnn.data.labels import LabelColumn
 from charrnn.errors import ConfigError, ExportError
 from charrnn.formats import html_page
-from charrnn.formats.html_page import make_html, pack, unpack, verify_html
-from charrnn.formats.precision import bits_lost, restored, to_int8
+from charrnn.formats.html_page import (
+    Dtypes,
+    make_html,
+    pack_page,
+    restored_page,
+    unpack,
+    verify_html,
+)
+from charrnn.formats.precision import bits_lost, restored
 from charrnn.formats.verified import Verified, sampled_ids
 from charrnn.generation.network import Network
 from charrnn.text.vocab import Vocab
 from charrnn.web.inline import csp_hash
-from charrnn.web.weights import pack_weights
+from charrnn.web.weights import pack_weights, to_int8
 from tests.formats.models import CELLS, every_model, make_file
 from tests.generation.record_models import WHO, YEAR, make_records_file
 from tests.generation.task_models import make_task_file
@@ -46,7 +53,7 @@ def verify(folder: Path, file: ModelFile, config: ExportConfig = SHORT) -> Verif
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
 def test_packed_weights_come_back_as_the_precision_has_them(dtype: str) -> None:
     file = make_records_file(labels=(WHO, YEAR))
-    packed = pack(file.weights, dtype)
+    packed = pack_page(file.weights, Dtypes(dtype, dtype))
     found = unpack(packed.text, packed.index, packed.dtype)
 
     assert found.keys() == file.weights.keys()
@@ -56,12 +63,16 @@ def test_packed_weights_come_back_as_the_precision_has_them(dtype: str) -> None:
         assert packed == pack_weights(file.weights)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
-def test_the_table_of_n_grams_has_only_rows_with_an_n_gram(dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("ngrams", "others"),
+    [("fp32", "fp32"), ("fp16", "fp16"), ("int8", "fp32"), ("int8", "fp16"), ("int8", "int8")],
+)
+def test_the_table_of_n_grams_has_only_rows_with_an_n_gram(ngrams: str, others: str) -> None:
     file = with_ngrams(make_file(), 3, 40)
-    weights = restored(file.weights, dtype)
+    dtypes = Dtypes(ngrams, others)
+    weights = restored_page(file.weights, dtypes)
     used = file.weights["ngrams.check"] >= 0
-    packed = pack(weights, dtype)
+    packed = pack_page(file.weights, dtypes)
     found = unpack(packed.text, packed.index, packed.dtype)
 
     assert 0 < used.sum() < 40
@@ -69,7 +80,10 @@ def test_the_table_of_n_grams_has_only_rows_with_an_n_gram(dtype: str) -> None:
     np.testing.assert_array_equal(found["ngrams.weight"], weights["ngrams.weight"][used])
     for name in ("ngrams.check", "ngrams.key"):
         np.testing.assert_array_equal(found[name], file.weights[name])
-    if dtype == "fp32":
+    for name in ("embedding.weight", "layers.0.weight_hh", "output.bias"):
+        expected = restored(file.weights, others)[name]
+        np.testing.assert_array_equal(found[name], expected)
+    if dtypes == ("fp32", "fp32"):
         assert packed == pack_weights(file.weights)
 
 
@@ -100,12 +114,48 @@ def test_a_small_page_keeps_all_digits_and_a_large_one_what_fits(
     chosen = {}
     for limit in (4 * count, 3 * count):
         monkeypatch.setattr(html_page, "MAX_FLOAT32_BYTES", limit)
-        chosen[limit // count] = html_page.choose_dtype(file, SHORT)
+        chosen[limit // count] = html_page.choose_dtypes(file, SHORT).others
     monkeypatch.setattr(html_page, "MAX_FLOAT16_BYTES", count)
-    assert chosen | {1: html_page.choose_dtype(file, SHORT)} == {4: "fp32", 3: "fp16", 1: "int8"}
+    chosen[1] = html_page.choose_dtypes(file, SHORT).others
+    assert chosen == {4: "fp32", 3: "fp16", 1: "int8"}
     monkeypatch.setattr(html_page, "_MAX_WEIGHTS_BYTES", count - 1)
     with pytest.raises(ConfigError, match=r"the weights take .* as int8, and a page can have"):
         make_html(file, "a", SHORT)
+
+
+def test_n_grams_take_8_bits_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = with_ngrams(make_file(), 3, 40)
+    used = int((file.weights["ngrams.check"] >= 0).sum())
+    table = used * file.config.embedding_size
+    others = sum(array.size for name, array in file.weights.items() if name != "ngrams.weight")
+
+    def chosen(float32: int, float16: int, dtype: str | None = None) -> tuple[str, str]:
+        monkeypatch.setattr(html_page, "MAX_FLOAT32_BYTES", float32)
+        monkeypatch.setattr(html_page, "MAX_FLOAT16_BYTES", float16)
+        return html_page.choose_dtypes(file, ExportConfig(dtype=dtype))
+
+    assert chosen(4 * (others + table), 0) == ("fp32", "fp32")
+    assert chosen(4 * (others + table) - 1, 0) == ("int8", "fp32")
+    assert chosen(4 * others, 0) == ("int8", "fp32")
+    assert chosen(4 * others - 1, 2 * others) == ("int8", "fp16")
+    assert chosen(4 * others - 1, 2 * others - 1) == ("int8", "int8")
+    assert chosen(4 * others, 2 * others, "fp16") == ("fp16", "fp16")
+    assert chosen(0, 0, "fp32") == ("fp32", "fp32")
+    monkeypatch.setattr(html_page, "_MAX_WEIGHTS_BYTES", 4 * others + table)
+    assert chosen(4 * others, 0) == ("int8", "fp32")
+    monkeypatch.setattr(html_page, "_MAX_WEIGHTS_BYTES", 4 * others + table - 1)
+    message = "as fp32 with n-grams in int8, and a page can have .*, or .*int8"
+    with pytest.raises(ConfigError, match=message):
+        chosen(4 * others, 0)
+
+
+def test_a_weight_that_16_bits_cannot_hold_is_named() -> None:
+    file = with_ngrams(make_file(), 3, 40)
+    file.weights["output.bias"][2] = 70_000
+
+    assert pack_page(file.weights, Dtypes("int8", "fp32")).dtype == "float32"
+    with pytest.raises(ConfigError, match=r"output\.bias holds a number above 65,504"):
+        pack_page(file.weights, Dtypes("int8", "fp16"))
 
 
 @pytest.mark.parametrize("dtype", [None, "int8"])
@@ -155,6 +205,30 @@ def test_the_script_of_a_model_with_n_grams_writes_its_text(dtype: str, tmp_path
         file = with_ngrams(make_file(**shape), 4, 80)
         write(tmp_path, file, config)
         assert verify(tmp_path, file, config).chars == 120, cell
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("limits", "others", "words"),
+    [((1, 2**20), "fp16", "in half precision (float16)"),
+     ((8000, 0), "fp32", "as they were trained (float32)")],
+)  # fmt: skip
+def test_a_larger_page_has_its_n_grams_alone_in_8_bits(
+    limits: tuple[int, int],
+    others: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(html_page, "MAX_FLOAT32_BYTES", limits[0])
+    monkeypatch.setattr(html_page, "MAX_FLOAT16_BYTES", limits[1])
+    file = with_ngrams(make_file(), 4, 800)
+    page = write(tmp_path, file).read_text()
+
+    assert f"{words}, those of n-grams in 8 bits (int8)" in page
+    found = verify(tmp_path, file)
+    assert found.chars == 120
+    assert found.notes[-1].startswith(f"{others} with n-grams in int8 costs ")
 
 
 @needs_node

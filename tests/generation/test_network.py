@@ -313,6 +313,44 @@ def test_a_batch_finds_the_sums_that_each_text_finds() -> None:
     assert np.count_nonzero(sums.any(1)) > 10
 
 
+def test_many_n_grams_find_the_rows_that_each_finds() -> None:
+    config, weights = make_ngrams(ngram_order=5, ngram_rows=300)
+    ngrams = NGrams(config, weights)
+    random = np.random.default_rng(6)
+    tokens = random.integers(0, V, (20, 3))
+    contexts = random.integers(0, 5, (4, 20, 3))
+    keys = weights["ngrams.key"].astype(np.int64)[tokens]
+
+    rows, is_known = ngrams.find_many(np.concatenate((keys[None], contexts)))
+
+    assert rows.shape == is_known.shape == (4, 20, 3)
+    for place in np.ndindex(20, 3):
+        alone, _ = ngrams.find(int(tokens[place]), contexts[:, *place].astype(np.float32))
+        assert rows[:, *place][is_known[:, *place]].tolist() == alone
+    assert is_known.any()
+    assert not is_known.all()
+
+
+def test_a_network_of_float64_adds_rows_of_float32_in_float64() -> None:
+    config, weights = make_ngrams()
+    double = {
+        name: array if name.startswith("ngrams.") else array.astype(np.float64)
+        for name, array in weights.items()
+    }
+    exact = double | {"ngrams.weight": weights["ngrams.weight"].astype(np.float64)}
+    one, other = Network(config, double), Network(config, exact)
+    ids = make_ids()
+    state = one.prefill(ids, one.initial_state())
+    states = repeat_state(one.initial_state(), 2)
+    for token in ids:
+        states = one.advance_all(np.array([token, token]), states)
+
+    expected = other.prefill(ids, other.initial_state())
+    for each in (state, select_row(states, 1)):
+        assert each[0][0].dtype == np.float64
+        np.testing.assert_allclose(each[0][0], expected[0][0], rtol=1e-13)
+
+
 @pytest.mark.parametrize("table", [16_000_000, 0], ids=["table", "product"])
 def test_a_row_of_a_batch_may_be_taken_out_and_go_on_alone(
     table: int, monkeypatch: pytest.MonkeyPatch

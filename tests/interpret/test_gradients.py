@@ -128,6 +128,21 @@ def test_a_jacobian_is_made_of_central_differences(ngrams: dict[str, Any]) -> No
     assert found[:5] == pytest.approx(expected[:5], rel=1e-5)
 
 
+def test_a_jacobian_reads_the_table_of_ngrams_as_it_is() -> None:
+    network = make_network(cell="lstm", **WITH_NGRAMS)
+    assert network.weights["ngrams.weight"].dtype == np.float32
+    weights = {name: each.astype(np.float64) for name, each in network.weights.items()}
+    double = Network(network.config, weights)
+    ids = make_ids(10)
+
+    found, expected = (
+        jacobian_singular_values(each, ids, network.initial_state(), spans=(10,))[10][:5]
+        for each in (network, double)
+    )
+
+    assert found == pytest.approx(expected, rel=1e-11)
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_the_last_tokens_are_no_direction_of_the_state(cell: str) -> None:
     subject = make_subject(make_network(cell=cell, num_layers=2, **WITH_NGRAMS), make_ids(400))

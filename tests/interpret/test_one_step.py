@@ -82,11 +82,24 @@ def test_the_derivative_by_what_ngrams_add_is_that_by_the_input() -> None:
 
     assert step.ngrams
     for k in range(E):
-        by_input = step.measure("0.x", k)
-        assert step.measure("ngrams", k) == pytest.approx(by_input, abs=1e-9)
-        assert step.measure("ngrams.weight", step.ngrams[0][1], k) == pytest.approx(
-            by_input, abs=1e-9
-        )
+        assert step.measure("ngrams", k) == pytest.approx(step.measure("0.x", k), abs=1e-9)
+
+
+def test_the_table_of_ngrams_is_not_copied_and_its_rows_are_summed_in_float64() -> None:
+    network = make_network(cell="lstm", **WITH_NGRAMS)
+    trace = record(network, make_ids(60))
+    known = trace.ngrams[1].all(0)
+    at = int(known.nonzero()[0][0])
+    step = OneStep(network, int(trace.ids[at]), TARGET, select_row(trace.states, at))
+
+    for name, array in network.weights.items():
+        is_own = step.weights[name] is array
+        assert is_own == name.startswith("ngrams."), name
+    rows = network.weights["ngrams.weight"][[row for _, row in step.ngrams]]
+    assert len(rows) == 2
+    np.testing.assert_array_equal(step.values["ngrams"], rows.astype(np.float64).sum(0))
+    # Its derivatives by formula begin with the same sum.
+    assert step.measure("0.h_before", 3) == pytest.approx(step.gradients.before[0][0][3], abs=1e-9)
 
 
 @EACH_SHAPE

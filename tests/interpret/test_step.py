@@ -137,7 +137,7 @@ def test_what_is_read_is_shown_as_a_sum_of_embeddings(output: dict[str, Any]) ->
         letters = "".join(subject.symbols[at - 2 : at + 1])
         assert symbols[0] == f"{scale}E[{subject.symbols[at]!r},{k}]"
         if count == 2:
-            assert symbols[1:] == [f"R[{letters[1:]!r},{k}]", f"R[{letters!r},{k}]"]
+            assert symbols[1:] == [f"G[{letters[1:]!r},{k}]", f"G[{letters!r},{k}]"]
         path, quoted = line.code.split(": ", 1)
         assert quoted in (ROOT / path).read_text(encoding="utf-8")
 

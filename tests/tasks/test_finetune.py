@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.checkpoint.model_file import Arrays, ModelFile, read_model
+from charrnn.checkpoint.model_file import Arrays, ModelFile, pack_model, read_model, unpack_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.config.model import BUCKET
@@ -203,21 +203,22 @@ def test_characters_that_the_model_never_saw_are_named(make_model: MakeModel) ->
     }
 
 
-def test_old_tokens_keep_their_keys_in_n_grams_and_new_ones_get_larger_ones(
-    make_model: MakeModel,
+@pytest.mark.parametrize("largest", [9, 2**24 - 1])
+def test_old_tokens_keep_their_keys_in_n_grams_and_new_ones_get_the_smallest_unused(
+    make_model: MakeModel, largest: int
 ) -> None:
     model = make_model(ngram_order=3, ngram_rows=16)
-    model.weights["ngrams.key"][:] = [3, 1, 9, 4, 5]
+    model.weights["ngrams.key"][:] = [3, 1, largest, 4, 5]
     vocab = model.vocab.union(Vocab("Zc中"))
     extended = extend(model, vocab)
     keys = dict(zip(vocab.alphabet, extended.weights["ngrams.key"].tolist(), strict=True))
 
     assert {character: keys[character] for character in OLD} == dict(
-        zip(OLD, [3, 1, 9, 4, 5], strict=True)
+        zip(OLD, [3, 1, largest, 4, 5], strict=True)
     )
-    new = [keys[character] for character in "Zc中"]
-    assert min(new) > 9
-    assert len(set(new)) == 3
+    assert [keys[character] for character in "Zc中"] == [2, 6, 7]
+    read_back = unpack_model(pack_model(extended), "book").weights["ngrams.key"]
+    assert np.array_equal(read_back, extended.weights["ngrams.key"])
     for name in ("ngrams.weight", "ngrams.check"):
         assert np.array_equal(extended.weights[name], model.weights[name])
     np.testing.assert_allclose(
@@ -293,7 +294,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("CHARRNN_CACHE", str(folder / "cache"))
-        run("book.txt", steps=20, hidden_size=6, embedding_size=3)
+        run("book.txt", steps=20, hidden_size=6, embedding_size=3, ngram_rows=400)
     return folder
 
 

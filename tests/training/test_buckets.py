@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from charrnn.config import ModelConfig, TextConfig, TrainConfig
 from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import ProcessLostError
 from charrnn.model.network import CharRNN, copy_model
+from charrnn.text.ngrams import choose_ngrams
 from charrnn.training import distributed
 from charrnn.training.distributed import BucketedAllReduce, World, make_buckets
 from charrnn.training.plan import make_plan
@@ -63,7 +65,8 @@ def assert_twice(model: CharRNN, single: CharRNN) -> None:
         if (once := expected[name]) is None:
             assert grad is None
         else:
-            torch.testing.assert_close(grad, 2 * once, msg=name)
+            assert grad is not None
+            torch.testing.assert_close(grad.to_dense(), 2 * once.to_dense(), msg=name)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -106,6 +109,50 @@ def test_a_table_of_n_grams_travels_whole_and_last_even_where_no_n_gram_is_known
     assert not last & {id(model.ngrams.check), id(model.ngrams.key)}
     model.ngrams.check.data[:] = torch.arange(8.0)
     assert not model.ngrams.is_sparse
+
+
+def test_of_a_sparse_table_of_n_grams_only_the_rows_of_a_window_travel() -> None:
+    model, single = (make_network(ngram_order=3, ngram_rows=8) for _ in range(2))
+    for each in (model, single):
+        assert each.ngrams is not None
+        each.ngrams.is_sparse = True
+        each.ngrams.keep(choose_ngrams(np.tile(IDS[0].numpy(), 5), 3, 8, np.arange(1, 6)))
+    twins = Twins()
+    all_reduce = BucketedAllReduce(model, twins)
+    all_reduce.begin_backward(is_last=True)
+    read(model)
+    read(single)
+    all_reduce.finish(FIGURES)
+
+    (sent,) = (tensor for tensor in twins.sent[-1] if tensor.shape == (8, 3))
+    assert sent.is_sparse
+    assert 0 < len(sent.coalesce().values()) < 8
+    assert_twice(model, single)
+
+
+class Done:
+    """A sum that is ready."""
+
+    def wait(self) -> None:
+        pass
+
+
+def test_sparse_and_dense_tensors_come_back_as_sums_in_their_own_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def double(tensor: Tensor, *, async_op: bool) -> Done:
+        tensor.add_(tensor.clone())
+        return Done()
+
+    monkeypatch.setattr(distributed.dist, "all_reduce", double)
+    rows = torch.sparse_coo_tensor([[4, 1, 4]], torch.ones(3, 2), (6, 2), check_invariants=True)
+    dense = (torch.arange(3.0), torch.ones(2, 4))
+    sums = World(0, 2).all_reduce_async([dense[0], rows, dense[1]])()
+
+    assert sums[1].is_sparse
+    expected = [2 * dense[0], 2 * rows.to_dense(), 2 * dense[1]]
+    for total, right in zip(sums, expected, strict=True):
+        torch.testing.assert_close(total.to_dense(), right)
 
 
 def test_small_layers_go_together_with_those_below(monkeypatch: pytest.MonkeyPatch) -> None:

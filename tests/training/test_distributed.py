@@ -223,6 +223,7 @@ def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_
 ) -> None:
     runs, digests = tmp_path / "runs", tmp_path / "digests"
     cell = {"cell": "gru", "num_layers": 2, "initial_state": "learned", "tie_embeddings": True}
+    cell |= {"ngram_order": 3, "ngram_rows": 64}
     settings = SETTINGS | cell | {"steps": 100}
     shape = [
         "--steps=100",
@@ -230,6 +231,8 @@ def test_three_processes_train_a_gru_as_one_to_the_last_bit_alike_and_the_first_
         "--num-layers=2",
         "--initial-state=learned",
         "--tie-embeddings",
+        "--ngram-order=3",
+        "--ngram-rows=64",
     ]
     words = [str(text), *WORDS, *shape, "--checkpoints", str(runs)]
     module = "tests.training.test_distributed"
@@ -253,6 +256,7 @@ def train_and_tell(folder: str) -> None:
     state_dict = Trainer.state_dict
 
     def tell(trainer: Trainer) -> Any:
+        assert trainer.model.ngrams.is_sparse
         laid = state_dict(trainer)
         weights = b"".join(array.tobytes() for array in laid[0].values())
         place = Path(folder, f"{trainer.step}.{os.environ['RANK']}")

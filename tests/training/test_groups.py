@@ -23,6 +23,7 @@ from tests.generation.task_models import KINDS, make_task_file
 from tests.training.small_runs import SMALL, stop_after
 
 pytestmark = pytest.mark.usefixtures("counted_steps")
+NGRAMS = {"ngram_order": 3, "ngram_rows": 64}
 GATED = {"lstm": ["i", "f", "g", "o"], "gru": ["r", "z", "n"]}
 
 
@@ -46,7 +47,7 @@ def evaluations_of(config: TrainConfig, **more: Any) -> list[Evaluation]:
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_groups_are_named_after_what_they_are_and_their_gate(cell: str) -> None:
-    groups = evaluations_of(make_config(cell=cell, initial_state="learned"))[-1].groups
+    groups = evaluations_of(make_config(cell=cell, initial_state="learned", **NGRAMS))[-1].groups
     gates = GATED.get(cell)
     blocks = [f"{kind}.{gate}" for kind in ("input", "recurrent") for gate in gates or ()] or [
         "input",
@@ -58,7 +59,7 @@ def test_groups_are_named_after_what_they_are_and_their_gate(cell: str) -> None:
 
 
 def test_the_gradients_of_all_groups_make_up_the_norm_before_clipping() -> None:
-    trainer = make_trainer(make_corpus(), make_config(clip_grad_norm=1e-3))
+    trainer = make_trainer(make_corpus(), make_config(clip_grad_norm=1e-3, **NGRAMS))
     (result,) = trainer.advance(8, is_measured=True)
     groups = trainer.read_groups()
 
@@ -71,7 +72,7 @@ def test_the_gradients_of_all_groups_make_up_the_norm_before_clipping() -> None:
 
 @pytest.mark.parametrize("is_sparse", [True, False])
 def test_of_n_grams_the_rows_that_a_step_moves_are_measured(is_sparse: bool) -> None:
-    trainer = make_trainer(make_corpus(), make_config(weight_decay_ngrams=0.3))
+    trainer = make_trainer(make_corpus(), make_config(weight_decay_ngrams=0.3, **NGRAMS))
     assert isinstance(trainer.model, CharRNN)
     assert trainer.model.ngrams is not None
     trainer.model.ngrams.is_sparse = is_sparse
@@ -83,7 +84,8 @@ def test_of_n_grams_the_rows_that_a_step_moves_are_measured(is_sparse: bool) -> 
 
     assert measured["weight"] == pytest.approx(float(before.norm()), rel=1e-5)
     assert measured["update"] == pytest.approx(float((table - before).norm()), rel=1e-4)
-    decay = 0.3 * trainer.learning_rate * float((table if is_sparse else before).norm())
+    rate = trainer.learning_rate * (6 / 256) ** 0.75  # that of 256 units, of which there are 6
+    decay = 0.3 * rate * float((table if is_sparse else before).norm())
     assert measured["decay"] == pytest.approx(decay, rel=1e-4)
     assert measured["gradient"] > 0
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from charrnn.config import ModelConfig, TextConfig, TrainConfig
 from charrnn.config.model import NGRAM_TABLE
 from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import OutOfMemoryError
 from charrnn.model.network import CharRNN, copy_model, load_numpy_state_dict, numpy_state_dict
+from charrnn.model.ngrams import NGrams
 from charrnn.text.ngrams import NO_CHECK, choose_ngrams
 from charrnn.training import memory
 from charrnn.training.loop import train
@@ -131,16 +133,67 @@ def test_decay_comes_to_all_rows_once_in_64_updates_and_takes_what_64_would() ->
     optimizer.step(0.01, update=64)
     other.step_masked(torch.tensor(0.01), torch.tensor(64.0), MOVES)
     for table in (once, masked):
-        torch.testing.assert_close(table, make_table() * (1 - 64 * 0.01 * 0.2))
+        torch.testing.assert_close(table, make_table() * (1 - 0.01 * 0.2) ** 64)
+
+
+def test_at_a_high_rate_decay_leaves_what_64_updates_would_and_not_nothing() -> None:
+    table, masked = make_table(), make_table()
+    RowWiseRMSprop(table, decay=1.0).step(0.03, update=64)
+    RowWiseRMSprop(masked, decay=1.0).step_masked(torch.tensor(0.03), torch.tensor(64.0), MOVES)
+
+    for each in (table, masked):
+        torch.testing.assert_close(each, make_table() * 0.97**64)
 
 
 def test_a_decay_larger_than_a_table_ends_at_zero() -> None:
     table, masked = make_table(), make_table()
-    RowWiseRMSprop(table, decay=9.0).step(0.1, update=64)
-    RowWiseRMSprop(masked, decay=9.0).step_masked(torch.tensor(0.1), torch.tensor(64.0), MOVES)
+    RowWiseRMSprop(table, decay=90.0).step(0.1, update=64)
+    RowWiseRMSprop(masked, decay=90.0).step_masked(torch.tensor(0.1), torch.tensor(64.0), MOVES)
 
     assert not table.any()
     assert not masked.any()
+
+
+@pytest.mark.parametrize("is_sparse", [True, False])
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_a_row_whose_gradient_is_zero_keeps_its_mean_square(
+    is_sparse: bool, is_masked: bool
+) -> None:
+    optimizer = RowWiseRMSprop(table := make_table(), decay=0.0)
+    optimizer.second_moment.fill_(0.5)
+    gradient = sparse_rows([2, 6], torch.tensor([[0.0, 0.0, 0.0], [0.0, 3e-30, 0.0]]))
+    if is_masked:
+        table.grad = gradient.to_dense()
+        optimizer.step_masked(torch.tensor(0.01), torch.tensor(1.0), MOVES)
+    else:
+        table.grad = gradient if is_sparse else gradient.to_dense()
+        optimizer.step(0.01, update=1)
+
+    assert (optimizer.second_moment != 0.5).nonzero()[:, 0].tolist() == [6]  # though 6's g² is 0
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_rows_move_and_fade_alike_in_networks_of_all_sizes(is_masked: bool) -> None:
+    tables = []
+    shares = []
+    for hidden_size in (4, 256):
+        sizes = {"vocab_size": 5, "embedding_size": E, "hidden_size": hidden_size}
+        model = CharRNN(ModelConfig(**sizes, ngram_order=3, ngram_rows=R))
+        table = model.ngrams.weight
+        table.data.copy_(make_table())
+        config = TrainConfig(weight_decay_ngrams=0.2, optimizer="adamw")
+        optimizer = Optimizer(model, config, torch.float32)
+        optimizer.updates = 63
+        table.grad = gradient_of([1, 6], is_sparse=False)
+        rate = 0.004 * (256 / hidden_size) ** 0.75
+        optimizer.step(torch.tensor(rate) if is_masked else rate, MOVES if is_masked else None)
+        tables.append(table.detach())
+        shares.append(optimizer.decays_at(rate)[NGRAM_TABLE])
+
+    assert moved_rows(tables[0]) == list(range(R))
+    torch.testing.assert_close(tables[0], tables[1])
+    torch.testing.assert_close(tables[1][0], make_table()[0] * (1 - 0.004 * 0.2) ** 64)
+    assert shares == pytest.approx([0.004 * 0.2] * 2)
 
 
 def test_a_table_has_a_kind_a_decay_and_an_optimizer_of_its_own() -> None:
@@ -308,6 +361,29 @@ def test_a_resumed_run_has_the_n_grams_of_its_state_and_chooses_none(
     assert np.array_equal(check, snapshot.weights["ngrams.check"])
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+def test_rows_add_up_to_the_same_where_a_device_has_no_embedding_bag(
+    monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    ngrams = make_trainer().model.ngrams
+    ngrams.is_sparse = False
+    ngrams.is_async = is_async
+    ids = torch.from_numpy(CORPUS.train[:10].astype(np.int64)).view(5, 2)
+    found = []
+    for has_bags in (True, False):
+        if not has_bags:
+            monkeypatch.setattr(NGrams, "has_bags", False)
+            monkeypatch.setattr(functional, "embedding_bag", None)
+        ngrams.weight.grad = None
+        summed, context = ngrams(ids, ngrams.initial_context(2))
+        (summed * torch.arange(1.0, 11.0).view(5, 2, 1)).sum().backward()
+        found.append((summed, context, ngrams.weight.grad))
+
+    assert found[0][0].any()
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 # Rows of a model that a run starts from
 
 
@@ -371,17 +447,13 @@ def test_a_table_counts_less_in_memory_than_weights_with_moments_of_their_size()
     assert larger - smaller == 4 * 4 * 64_000 * 3  # and a gradient of all rows
 
 
-def test_processes_that_train_together_have_gradients_of_all_rows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_too_large_a_table_is_refused_with_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(make_config(ngram_rows=64_000), CORPUS.vocab.size, 900)
-    room = training_bytes(plan)
+    room = training_bytes(plan) - plan.batch_size * 10_000
     monkeypatch.setattr(memory, "machine_memory_bytes", lambda: room)
-    cpu = torch.device("cpu")
 
-    assert memory.choose_micro_batches(plan, cpu) == 1
     with pytest.raises(OutOfMemoryError, match="lower ngram_rows, hidden_size, num_layers"):
-        memory.choose_micro_batches(plan, cpu, is_dense=True)
+        memory.choose_micro_batches(plan, torch.device("cpu"))
 
 
 def test_weights_of_n_grams_load_into_a_network_of_the_same_shape() -> None:

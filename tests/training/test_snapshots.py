@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.snapshot_file import pack_snapshot, read_snapshot
 from charrnn.config import ModelConfig
 from charrnn.config.model import NOT_LEARNED
-from charrnn.errors import ConfigError
+from charrnn.errors import CheckpointError, ConfigError
 from charrnn.training.reports import Evaluation
 from charrnn.training.snapshots import check_size, estimate_steps, place_of, snapshot_bytes
 from tests.training.small_runs import SMALL, stop_after
@@ -77,7 +78,8 @@ def test_a_run_keeps_its_first_weights_its_last_and_some_between(book: str) -> N
 
 def test_the_last_ones_are_the_last_weights_in_half_precision(book: str) -> None:
     reports: list[Any] = []
-    charrnn.fit(book, name="a", **SMALL, steps=20, snapshots=4, on_report=reports.append)
+    settings = {**SMALL, "ngram_order": 3, "ngram_rows": 16, "steps": 20, "snapshots": 4}
+    charrnn.fit(book, name="a", **settings, on_report=reports.append)
     last = [report for report in reports if isinstance(report, Evaluation)][-1]
     step, weights = RunFolder(Path("checkpoints/a")).read_snapshots()[-1]
 
@@ -153,7 +155,8 @@ def test_too_much_room_is_refused_before_training(book: str) -> None:
     fitting = int(str(caught.value).partition("give snapshots=")[2].partition(",")[0])
 
     assert not Path("checkpoints").exists()
-    check_size(ModelConfig(vocab_size=9, embedding_size=3, hidden_size=200), fitting)
+    vocab_size = len(set(Path(book).read_text()))
+    check_size(ModelConfig(vocab_size=vocab_size, embedding_size=3, hidden_size=200), fitting)
 
 
 @pytest.mark.parametrize("ngrams", [{}, {"ngram_order": 3, "ngram_rows": 4_000}])
@@ -191,3 +194,27 @@ def test_a_snapshot_keeps_which_n_grams_there_are_to_the_last_bit(
     assert step == 3
     for name, array in weights.items():
         np.testing.assert_array_equal(read[name], as_kept(name, array))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("ngrams.check", [7, 7], "ngrams.check holds 7 twice in a bucket of 4, expected once"),
+        ("ngrams.check", [1.5, 7], "ngrams.check holds 1.5, expected whole numbers from -1 to"),
+        ("ngrams.key", [2**24, 1], "ngrams.key holds 16777216, expected whole numbers from 1 to"),
+    ],
+)
+def test_a_snapshot_with_n_grams_that_no_run_writes_is_refused(
+    make_model: Callable[..., ModelFile],
+    tmp_path: Path,
+    name: str,
+    values: list[float],
+    reason: str,
+) -> None:
+    weights = make_model(ngram_order=4, ngram_rows=24).weights
+    weights[name][:2] = values
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(pack_snapshot(3, weights))
+
+    with pytest.raises(CheckpointError, match=re.escape(reason)):
+        read_snapshot(path)

@@ -179,16 +179,16 @@ def test_what_is_read_is_the_sum_of_a_character_and_its_n_grams(page: Page) -> N
         k = int(np.abs(x).argmax())
         assert line["name"] == f"x[{k}]"
         assert line["value"] == pytest.approx(x[k], rel=1e-5)
-        assert line["formula"] == "E[c,k] + Σ_g R[g,k]"
+        assert line["formula"] == "E[c,k] + Σ_g G[g,k]"
         found.append([piece["symbol"].removesuffix(f",{k}]") for piece in line["pieces"]])
         assert not ask(page, trace, 1, at=at)["forward"][0]["name"].startswith("x")
 
     assert found == [
         ["E[«1»"],
-        ["E[«2»", "R['«1»«2»'", "R['?«1»«2»'"],
-        ["E[«3»", "R['«2»«3»'"],
+        ["E[«2»", "G['«1»«2»'", "G['?«1»«2»'"],
+        ["E[«3»", "G['«2»«3»'"],
         ["E[«1»"],
-        ["E[«2»", "R['«1»«2»'"],
+        ["E[«2»", "G['«1»«2»'"],
     ]
 
 

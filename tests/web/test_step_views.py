@@ -76,7 +76,7 @@ def test_a_step_with_n_grams_begins_with_what_is_read(open_view: OpenView) -> No
     page.wait_for(f"{LINES}[0]?.textContent.startsWith('x[')")
 
     first = page.evaluate(f"{LINES}[0].textContent")
-    assert re.search(r"E\[newline,\d+\].*R\[':↵',\d+\].*R\['be:↵',\d+\]", first)
+    assert re.search(r"E\[newline,\d+\].*G\[':↵',\d+\].*G\['be:↵',\d+\]", first)
     assert "the character's embedding, and those of the n-grams g that end with it" in first
     page.evaluate("charrnn.page.select({ view: 'unrolled' })")
     page.wait_for(f"{PICTURE} !== null")
