@@ -17,7 +17,7 @@ from charrnn.model.network import load_numpy_state_dict
 from charrnn.training.calibration import check_same
 from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import HeldOut
-from charrnn.training.memory import HINT, within_memory
+from charrnn.training.memory import say_short, within_memory
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords, make_held_out
 from charrnn.training.reports import Report, Snapshot
@@ -60,9 +60,8 @@ def train(
         OutOfMemoryError: the sizes do not fit.
         ProcessLostError: another process of the same training has ended.
     """
-    short = f"there is not enough memory for these sizes; {HINT}"
     record = _within_own_memory(record)
-    with deterministic_algorithms(config), within_memory(short):
+    with deterministic_algorithms(config), within_memory(say_short(config, corpus)):
         check_same(corpus, config, resume, world)
         held_out = make_held_out(corpus, config, world)
         state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from charrnn.config import GATES
+from charrnn.config import GATES, TrainConfig
+from charrnn.data.corpus import Corpus
 from charrnn.errors import OutOfMemoryError
 from charrnn.model.heads import LARGEST_BLOCK
 from charrnn.training.plan import Plan
 
-HINT = "lower --hidden-size, --num-layers or --seq-len"
-_NGRAM_HINT = "lower --ngram-rows, --hidden-size, --num-layers or --seq-len"
+_SIZES = "--hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
 _TABLE_COPIES = 3  # of the n-grams: no moments of that size and no average; saved last, and best
 _DENSE_TABLE_COPIES = _TABLE_COPIES + 1  # and where they have one, a gradient of all rows
@@ -45,10 +45,21 @@ def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -
         if micro_batches >= plan.batch_size:
             raise OutOfMemoryError(
                 f"these sizes take at least {needed / 1e9:.1f} GB of memory, and this process may "
-                f"have {room / 1e9:.1f} GB; {_NGRAM_HINT if plan.model.ngram_rows else HINT}"
+                f"have {room / 1e9:.1f} GB; {_hint(plan.model.ngram_rows > 0)}"
             )
         micro_batches *= 2
     return micro_batches
+
+
+def say_short(config: TrainConfig, corpus: Corpus) -> str:
+    """Return the message of a run that finds too little memory, whatever its sizes are."""
+    is_text = corpus.train_targets is None and corpus.target_vocab is None
+    has_ngrams = is_text and config.task in (None, "text") and config.ngram_order != 1
+    return f"there is not enough memory for these sizes; {_hint(has_ngrams)}"
+
+
+def _hint(has_ngrams: bool) -> str:
+    return f"lower {'--ngram-rows, ' * has_ngrams}{_SIZES}"
 
 
 def training_bytes(plan: Plan, micro_batches: int = 1, *, is_dense: bool = False) -> int:

@@ -25,7 +25,7 @@ from charrnn.model.device import (
 )
 from charrnn.training.calibration import choose_plan
 from charrnn.training.distributed import SINGLE_PROCESS
-from charrnn.training.memory import HINT, within_memory
+from charrnn.training.memory import say_short, within_memory
 from charrnn.training.plan import EVALUATIONS, Plan
 from charrnn.training.trainer import Trainer
 
@@ -82,7 +82,7 @@ def plan_trial(
     """
     with (
         deterministic_algorithms(config),
-        within_memory(f"there is not enough memory for these sizes; {HINT}"),
+        within_memory(say_short(config, corpus)),
     ):
         configure_torch(config)
         device = choose_device(config.device)

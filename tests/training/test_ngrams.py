@@ -456,6 +456,22 @@ def test_too_large_a_table_is_refused_with_its_own_setting(monkeypatch: pytest.M
         memory.choose_micro_batches(plan, torch.device("cpu"))
 
 
+def test_a_run_without_memory_says_to_lower_the_rows_only_where_there_are_some() -> None:
+    pairs = corpus_from_text("ab\tba\n" * 30, TextConfig(pairs=True))
+    said = [
+        memory.say_short(TrainConfig(**settings), corpus)
+        for corpus, settings in (
+            (CORPUS, {}),
+            (CORPUS, {"ngram_order": 1}),
+            (pairs, {}),
+            (CORPUS, {"task": "classification"}),
+        )
+    ]
+
+    assert ["--ngram-rows" in each for each in said] == [True, False, False, False]
+    assert all(each.endswith("--hidden-size, --num-layers or --seq-len") for each in said)
+
+
 def test_weights_of_n_grams_load_into_a_network_of_the_same_shape() -> None:
     trainer = make_trainer()
     weights = numpy_state_dict(trainer.model)
