@@ -16,7 +16,7 @@ from charrnn.config import GATES, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.errors import OutOfMemoryError
 from charrnn.model.heads import LARGEST_BLOCK
-from charrnn.training.plan import Plan
+from charrnn.training.plan import Plan, has_ngrams
 
 _SIZES = "--hidden-size, --num-layers or --seq-len"
 _COPIES = 8  # weights, gradients, moments and average; and once more where they were last saved
@@ -54,12 +54,13 @@ def choose_micro_batches(plan: Plan, device: torch.device, processes: int = 1) -
 def say_short(config: TrainConfig, corpus: Corpus) -> str:
     """Return the message of a run that finds too little memory, whatever its sizes are."""
     is_text = corpus.train_targets is None and corpus.target_vocab is None
-    has_ngrams = is_text and config.task in (None, "text") and config.ngram_order != 1
-    return f"there is not enough memory for these sizes; {_hint(has_ngrams)}"
+    is_text = is_text and config.task in (None, "text")
+    has_table = is_text and has_ngrams(config, len(corpus.train))
+    return f"there is not enough memory for these sizes; {_hint(has_table)}"
 
 
-def _hint(has_ngrams: bool) -> str:
-    return f"lower {'--ngram-rows, ' * has_ngrams}{_SIZES}"
+def _hint(has_table: bool) -> str:
+    return f"lower {'--ngram-rows, ' * has_table}{_SIZES}"
 
 
 def training_bytes(plan: Plan, micro_batches: int = 1, *, is_dense: bool = False) -> int:

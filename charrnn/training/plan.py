@@ -217,17 +217,22 @@ def _make_model(
     )
 
 
+def has_ngrams(config: TrainConfig, train_tokens: int) -> bool:
+    """Return whether a network that reads so long a text has embeddings of n-grams."""
+    if config.ngram_order is not None:
+        return config.ngram_order > 1
+    if config.ngram_rows is not None:
+        return config.ngram_rows > 0
+    return train_tokens >= _FEWEST_FOR_NGRAMS
+
+
 def _choose_ngrams(config: TrainConfig, train_tokens: int, embedding_size: int) -> tuple[int, int]:
     """Return the longest n-gram, and rows for about all that a text has four times."""
-    order = config.ngram_order
-    rows = config.ngram_rows
-    if order is None:
-        is_used = train_tokens >= _FEWEST_FOR_NGRAMS if rows is None else rows > 0
-        order = _NGRAM_ORDER if is_used else 1
-    if order == 1:
+    if not has_ngrams(config, train_tokens):
         return 1, 0
-    if rows is not None:
-        return order, rows
+    order = config.ngram_order or _NGRAM_ORDER
+    if config.ngram_rows is not None:
+        return order, config.ngram_rows
     most = _MOST_NGRAM_NUMBERS // embedding_size
     rows = min(train_tokens // _TOKENS_PER_ROW, most)
     return order, max(BUCKET, rows // BUCKET * BUCKET)

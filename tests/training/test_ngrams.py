@@ -462,10 +462,10 @@ def test_a_run_without_memory_says_to_lower_the_rows_only_where_there_are_some()
     said = [
         memory.say_short(TrainConfig(**settings), corpus)
         for corpus, settings in (
-            (CORPUS, {}),
-            (CORPUS, {"ngram_order": 1}),
-            (pairs, {}),
-            (CORPUS, {"task": "classification"}),
+            (CORPUS, {"ngram_order": 2}),
+            (CORPUS, {}),  # too short for any
+            (pairs, {"ngram_order": 2}),
+            (CORPUS, {"task": "classification", "ngram_order": 2}),
         )
     ]
 
