@@ -117,7 +117,7 @@ def test_more_time_takes_a_wider_network() -> None:
 def test_a_book_takes_no_more_units_than_it_fills_and_lanes_enough_for_many_updates() -> None:
     plan = plan_for(6e14, tokens=BOOK)
 
-    assert plan.model.hidden_size == 512
+    assert plan.model.hidden_size == 256
     assert BOOK / (plan.batch_size * plan.seq_len) >= 64
 
 
