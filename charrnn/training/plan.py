@@ -45,7 +45,6 @@ _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the
 }
 _NGRAM_ORDER = 5
 _FEWEST_FOR_NGRAMS = 5_000  # tokens of the training text
-_TOKENS_PER_ROW = 11  # a novel has one n-gram that occurs four times for each 13 to 23 tokens
 _MOST_NGRAM_NUMBERS = 1 << 23  # in the table, 32 MiB
 _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
@@ -234,7 +233,8 @@ def _choose_ngrams(config: TrainConfig, train_tokens: int, embedding_size: int) 
     if config.ngram_rows is not None:
         return order, config.ngram_rows
     most = _MOST_NGRAM_NUMBERS // embedding_size
-    rows = min(train_tokens // _TOKENS_PER_ROW, most)
+    # So many n-grams of a text occur four times: 14,000 of 90,000 tokens, 80,000 of a million.
+    rows = min(round(3 * train_tokens**0.75), most)
     return order, max(BUCKET, rows // BUCKET * BUCKET)
 
 
