@@ -273,10 +273,10 @@ def test_time_before_a_resume_counts(clock: FakeTime) -> None:
     ("tokens", "settings", "order", "rows"),
     [
         (4_999, {}, 1, 0),
-        (5_500, {}, 5, 500),
+        (5_500, {}, 5, 1_916),
         (4_999, {"ngram_rows": 4_096}, 5, 4_096),
         (5_500, {"ngram_rows": 0}, 1, 0),
-        (4_999, {"ngram_order": 3}, 3, 452),
+        (4_999, {"ngram_order": 3}, 3, 1_784),
         (5_500, {"ngram_order": 1, "ngram_rows": 0}, 1, 0),
     ],
 )
