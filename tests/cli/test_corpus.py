@@ -60,7 +60,7 @@ def test_the_network_that_train_would_choose_has_its_n_grams_named(
 
     assert end_of("corpus", "stats", str(path)) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"lstm 1×\d+ \+ n-grams up to 5 \(\d+ rows\), dropout", shown)
+    assert re.search(r"lstm 1×\d+ \+ n-grams up to 5 \([\d,]+ rows\), dropout", shown)
 
 
 def test_the_list_is_a_table_for_people(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

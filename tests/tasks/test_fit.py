@@ -289,7 +289,8 @@ def test_each_cell_gets_a_run_with_the_sizes_of_the_first_and_a_rate_of_its_own(
     assert (first.model.cell, second.model.cell) == ("rnn", "gru")
     assert first.model.hidden_size == second.model.hidden_size
     assert "learning_rate" not in begun[1].sizes
-    assert second.learning_rate == pytest.approx(2 * first.learning_rate, rel=0.03)
+    # Rates have two digits.
+    assert second.learning_rate == pytest.approx(2 * first.learning_rate, rel=0.05)
     assert [each.bpc for each in group.results] == [
         charrnn.describe(f"book-{cell}")["val_bpc"] for cell in ("rnn", "gru")
     ]
