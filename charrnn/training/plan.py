@@ -25,7 +25,7 @@ _BATCH_SIZE = 16
 _SEQ_LEN = 64
 _SHORTEST_SEQ_LEN = 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
-_SIZES = ((2.5, 64), (8.0, 128), (100.0, 256), (200.0, 384), (math.inf, 512))
+_SIZES = ((12.0, 64), (25.0, 128), (100.0, 256), (200.0, 384), (math.inf, 512))
 """(seconds, units): a budget of at most these seconds gets this many units."""
 _TEXT_SIZES = (
     (5_000, 64),
@@ -89,7 +89,7 @@ def make_plan(
     label_count: of the records; None for running text. record_count: how many they are.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
-    128
+    64
     """
     # Windows that the text has enough of, and as many steps as are asked for.
     seq_len, batch_size = _fit_windows(config, train_tokens)

@@ -197,7 +197,7 @@ def test_a_run_on_a_gpu_is_sized_by_what_the_gpus_can_do_together(
 def test_a_run_of_so_many_steps_has_the_embedding_of_its_device(
     device: str, embedding: int
 ) -> None:
-    config = TrainConfig(steps=1000)
+    config = TrainConfig(steps=4000)
     where = torch.device(device)
     plan = choose_plan(config, LONG, where, torch.float16, is_resumed=False, world=SINGLE_PROCESS)
 
