@@ -455,7 +455,7 @@ def make_model(plan: Plan, seed: int) -> Network:
 
 
 def fill_ngrams(ngrams: NGrams, ids: Ids, end: int | None) -> None:
-    """Give the rows without an n-gram the frequent ones of a text; the others keep their own.
+    """Fill the rows without an n-gram with the frequent ones of a text; others keep their own.
 
     A new table is filled so. One that came with a model has learned its rows. end: the token that
     ends a record, None without records.
