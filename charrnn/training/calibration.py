@@ -24,7 +24,14 @@ from charrnn.model.network import RecurrentLayer
 from charrnn.training.batches import free_bytes
 from charrnn.training.distributed import World
 from charrnn.training.memory import training_bytes
-from charrnn.training.plan import EVALUATIONS, Plan, make_plan, size_for_parameters, size_for_text
+from charrnn.training.plan import (
+    EVALUATIONS,
+    Plan,
+    has_ngrams,
+    make_plan,
+    size_for_parameters,
+    size_for_text,
+)
 from charrnn.training.reports import Snapshot
 from charrnn.training.task_plan import TaskSizes, find_task, make_task_plan
 from charrnn.training.trainer import Trainer, shard_of
@@ -358,7 +365,8 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
 
     usual = make_plan(config, vocab_size, train_tokens)
     most_units = _PERSISTENT_UNITS if is_persistent else _MOST_UNITS
-    by_text = size_for_text(train_tokens, most_units)
+    with_ngrams = has_ngrams(config, train_tokens)
+    by_text = size_for_text(train_tokens, most_units, with_ngrams=with_ngrams)
     units = config.hidden_size or min(_units_for(config, gpu), by_text)
     sizes = range(_UNIT_STEP, int(units) + 1, _UNIT_STEP) or [int(units)]
     fitting = [size for size in sizes if is_fitting(size, usual.batch_size)]

@@ -25,16 +25,18 @@ _BATCH_SIZE = 16
 _SEQ_LEN = 64
 _SHORTEST_SEQ_LEN = 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
-_SIZES = ((12.0, 64), (25.0, 128), (100.0, 256), (200.0, 384), (math.inf, 512))
-"""(seconds, units): a budget of at most these seconds gets this many units."""
-_TEXT_SIZES = (
-    (5_000, 64),
-    (50_000, 128),
-    (1_500_000, 256),  # with n-grams, tiny-shakespeare is learned by heart by more (LOG.md)
-    (3_000_000, 512),
-    (30_000_000, 1024),
-    (300_000_000, 2048),
-)
+_SIZES = {
+    False: ((6.0, 128), (30.0, 256), (100.0, 384), (math.inf, 512)),
+    True: ((12.0, 64), (25.0, 128), (100.0, 256), (200.0, 384), (math.inf, 512)),
+}
+"""By whether there are n-grams, (seconds, units): at most these seconds get this many units."""
+_FEWER_SIZES = ((5_000, 64), (50_000, 128))
+_MORE_SIZES = ((3_000_000, 512), (30_000_000, 1024), (300_000_000, 2048))
+_TEXT_SIZES = {
+    False: (*_FEWER_SIZES, (300_000, 256), *_MORE_SIZES),
+    # With n-grams, tiny-shakespeare is learned by heart by more units (benchmarks/LOG.md).
+    True: (*_FEWER_SIZES, (1_500_000, 256), *_MORE_SIZES),
+}
 """(tokens, units): a text below these tokens gets at most this many; from 512 on not measured."""
 _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the rules
     64: 0.004,
@@ -97,8 +99,10 @@ def make_plan(
     seconds = config.budget_seconds and config.budget_seconds * speed
     steps = None if seconds else _steps_asked_for(config, train_tokens, seq_len, batch_size)
     # Units: as many as the time can train and the text can fill.
-    by_time = size_for_time(seconds, steps)
-    hidden = config.hidden_size or size_for_text(train_tokens, by_time)
+    with_ngrams = has_ngrams(config, train_tokens)
+    by_time = size_for_time(seconds, steps, with_ngrams=with_ngrams)
+    by_text = size_for_text(train_tokens, by_time, with_ngrams=with_ngrams)
+    hidden = config.hidden_size or by_text
     # Dropout depends on how often the text will be read.
     expected_steps = float(steps or 0)
     if config.budget_seconds:
@@ -124,22 +128,22 @@ def _steps_asked_for(config: TrainConfig, train_tokens: int, seq_len: int, batch
     return config.steps or max(1, round((config.epochs or 1) * windows))
 
 
-def size_for_time(seconds: float | None, steps: int | None) -> int:
+def size_for_time(seconds: float | None, steps: int | None, *, with_ngrams: bool) -> int:
     """Return the units that these seconds of the reference cores, or these steps, can train."""
-    for up_to, size in _SIZES:
+    for up_to, size in _SIZES[with_ngrams]:
         needed = seconds if steps is None else steps * _STEP_SECONDS[size]
         if needed is not None and needed <= up_to:
             break
     return size
 
 
-def size_for_text(train_tokens: int, largest: int) -> int:
+def size_for_text(train_tokens: int, largest: int, *, with_ngrams: bool) -> int:
     """Return the units that this many tokens of training text can fill, up to `largest`.
 
-    >>> size_for_text(100_000, largest=512)
+    >>> size_for_text(100_000, largest=512, with_ngrams=True)
     256
     """
-    by_text = (size for up_to, size in _TEXT_SIZES if train_tokens < up_to)
+    by_text = (size for up_to, size in _TEXT_SIZES[with_ngrams] if train_tokens < up_to)
     return min(largest, next(by_text, largest))
 
 

@@ -60,6 +60,15 @@ def test_more_time_takes_a_larger_network() -> None:
     assert sizes == sorted(set(sizes))
 
 
+def test_n_grams_do_in_a_short_run_what_units_do_without_them() -> None:
+    for budget, alone, with_ngrams in (("5s", 128, 64), ("15s", 256, 128), ("1h", 512, 256)):
+        sizes = [
+            plan_for(1_000_000, budget=budget, ngram_order=order).model.hidden_size
+            for order in (1, None)
+        ]
+        assert sizes == [alone, with_ngrams]
+
+
 def test_a_faster_machine_takes_the_network_of_more_time() -> None:
     faster = make_plan(TrainConfig(budget="15s"), 65, 1_000_000, speed=4.0)
 

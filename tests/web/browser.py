@@ -328,13 +328,22 @@ class Page:
         self.send("Input.insertText", {"text": text})
 
     def click(self, selector: str) -> None:
-        """Click on the middle of the first element that a selector finds."""
-        x, y = self.evaluate(
-            f"""(() => {{
-                const node = document.querySelector({json.dumps(selector)});
-                node.scrollIntoView({{block: "center", behavior: "instant"}});
-                const box = node.getBoundingClientRect();
-                return [box.x + box.width / 2, box.y + box.height / 2];
+        """Click on the middle of the first element that a selector finds, once it stays in place.
+
+        A page that is being drawn moves it away from under the pointer.
+        """
+        x, y = self.wait_for(
+            f"""(async () => {{
+                const find = () => {{
+                    const node = document.querySelector({json.dumps(selector)});
+                    node.scrollIntoView({{block: "center", behavior: "instant"}});
+                    const box = node.getBoundingClientRect();
+                    return [node, box.x + box.width / 2, box.y + box.height / 2];
+                }};
+                const before = find();
+                await new Promise((resolve) => setTimeout(resolve, 30));
+                const after = find();
+                return before.every((part, k) => part === after[k]) && after.slice(1);
             }})()"""
         )
         event = {"x": x, "y": y, "button": "left", "clickCount": 1}
