@@ -27,7 +27,7 @@ from charrnn.generation.cells import (
     make_step,
 )
 from charrnn.state import State, replace_rows
-from charrnn.text.ngrams import hash_many, hash_ngrams
+from charrnn.text.ngrams import find_rows, hash_ngrams
 from charrnn.text.vocab import Ids
 
 _LARGEST_TABLE = 16_000_000  # numbers, 64 MB
@@ -217,14 +217,8 @@ class NGrams:
         return rows, np.array(keys[:-1], np.float32)
 
     def find_many(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the rows (N − 1, …) of the n-grams of keys (N, …), newest first.
-
-        Beside them whether the n-gram has a row; if not, the number means nothing. Keys have two
-        axes at least.
-        """
-        buckets, checks = hash_many(keys, self._rows)
-        is_own = self._check.reshape(-1, BUCKET).take(buckets, 0) == checks[..., None]
-        return BUCKET * buckets + is_own.argmax(-1), is_own.any(-1)
+        """Return the rows (N − 1, …) of keys (N, …), and which there are: text/ngrams.py."""
+        return find_rows(self._check, keys)
 
     def lookup(self, keys: NDArray[np.int64]) -> Vector:
         """Return the sum of the rows (B, E) of the n-grams of keys (N, B), newest first."""

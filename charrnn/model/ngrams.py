@@ -7,6 +7,8 @@ last tokens are a part of the state, so windows may end anywhere.
 T = window length, B = lanes, E = embedding size, R = rows, N = the longest n-gram, V = vocabulary.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 from charrnn.config import ModelConfig
 from charrnn.config.model import BUCKET, NGRAM_STD
-from charrnn.text.ngrams import MASK, NO_CHECK, STEP, TO_BUCKET, TO_CHECK
+from charrnn.text.ngrams import MASK, NO_CHECK, STEP, TO_BUCKET, TO_CHECK, find_rows
 
 
 class NGrams(nn.Module):
@@ -51,6 +53,24 @@ class NGrams(nn.Module):
         (T, B, E) and (B, N − 1).
         """
         recent, context = self._recent_keys(ids, context)
+        is_on_host = self.weight.device.type == "cpu" and not self.is_async and self.has_bags
+        summed = self._sum_on_host(recent) if is_on_host else self._sum(recent)
+        return summed.view(*ids.shape, -1), context
+
+    def _sum_on_host(self, recent: list[Tensor]) -> Tensor:
+        """Return the sums (T·B, E); where numpy finds the rows, and what has none is left out."""
+        rows, is_known = find_rows(self.check.numpy(), torch.stack(recent).numpy())
+        is_known = is_known.reshape(len(rows), -1).T  # token by token, (T·B, N − 1)
+        counts = is_known.sum(1)
+        starts = torch.from_numpy(counts.cumsum() - counts)
+        known = torch.from_numpy(rows.reshape(len(rows), -1).T[is_known])
+        if self.is_sparse:
+            summed: Tensor = _SparseBag.apply(self.weight, known, starts)  # type: ignore[no-untyped-call]
+            return summed
+        return F.embedding_bag(known, self.weight, starts, mode="sum")
+
+    def _sum(self, recent: list[Tensor]) -> Tensor:
+        """Return the sums (T·B, E) without asking the device for anything."""
         code = recent[0]
         codes = []
         for keys in recent[1:]:
@@ -60,20 +80,10 @@ class NGrams(nn.Module):
         buckets = ((code * TO_BUCKET & MASK) * (len(self.check) // BUCKET)) >> 32
         is_own = self.check.view(-1, BUCKET)[buckets] == ((code * TO_CHECK & MASK) >> 8)[..., None]
         rows = BUCKET * buckets + is_own.to(torch.uint8).argmax(-1)
-        is_known = is_own.any(-1)
+        share = is_own.any(-1).to(self.weight.dtype)
         if not self.has_bags:
-            share = is_known.to(self.weight.dtype)
-            summed = (F.embedding(rows, self.weight) * share[..., None]).sum(-2)
-        elif rows.device.type == "cpu" and not self.is_async:  # leave out what has no row
-            counts = is_known.sum(1)
-            starts = counts.cumsum(0) - counts
-            summed = F.embedding_bag(
-                rows[is_known], self.weight, starts, mode="sum", sparse=self.is_sparse
-            )
-        else:
-            share = is_known.to(self.weight.dtype)
-            summed = F.embedding_bag(rows, self.weight, mode="sum", per_sample_weights=share)
-        return summed.view(*ids.shape, -1), context
+            return (F.embedding(rows, self.weight) * share[..., None]).sum(-2)
+        return F.embedding_bag(rows, self.weight, mode="sum", per_sample_weights=share)
 
     def _recent_keys(self, ids: Tensor, context: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the keys of each token and of the N − 1 before it, each (T, B); and the context.
@@ -104,3 +114,39 @@ class NGrams(nn.Module):
     def keep(self, check: NDArray[np.float32]) -> None:
         """Let the rows be of these n-grams, as `choose_ngrams` returns them (R,)."""
         self.check.copy_(torch.from_numpy(check))
+
+
+class _SparseBag(torch.autograd.Function):
+    """Sums rows of a table, as `embedding_bag` does, and has each row once in the gradient.
+
+    torch's own gradient has an entry for each time that a row is read, and adding those up takes
+    as long as the backward pass of a small network.
+
+    K = rows read, with repetitions, M = tokens.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+        """Return (M, E). rows: (K,) of one token after the other; starts: (M,) of each in them."""
+        ctx.save_for_backward(rows, starts)
+        ctx.shape = weight.shape
+        return F.embedding_bag(rows, weight, starts, mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the table as a coalesced sparse tensor."""
+        rows, starts = (part.numpy() for part in ctx.saved_tensors)
+        tokens = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+        # Row and token in one number, as sorting one array is fast.
+        shift = len(starts).bit_length()
+        pairs = np.sort((rows << shift) | tokens)
+        rows = pairs >> shift
+        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        of_row = torch.from_numpy(pairs & ((1 << shift) - 1))
+        # Of each row, add up the gradients of the tokens that read it.
+        values = F.embedding_bag(of_row, gradients[0], torch.from_numpy(firsts), mode="sum")
+        indices = torch.from_numpy(rows[firsts])[None]
+        found = torch.sparse_coo_tensor(
+            indices, values, ctx.shape, check_invariants=False, is_coalesced=True
+        )
+        return found, None, None

@@ -73,6 +73,21 @@ def hash_many(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], ND
     return found, codes.astype(np.float32)
 
 
+def find_rows(
+    check: NDArray[np.float32], keys: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the rows (N − 1, …) of the n-grams of keys (N, …), newest first.
+
+    Beside them whether the n-gram has a row; if not, the number means nothing. check: (R,) of the
+    table. Keys have two axes at least.
+    """
+    buckets, checks = hash_many(keys, len(check))
+    is_own = check.reshape(-1, BUCKET).take(buckets, 0) == checks[..., None]
+    # The four answers of a bucket as one number: four times as fast as any().
+    is_known = is_own.view(np.uint32)[..., 0] != 0
+    return BUCKET * buckets + is_own.argmax(-1), is_known
+
+
 def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return ((codes * TO_BUCKET & MASK) * count) >> 32
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -366,18 +367,21 @@ class RowWiseRMSprop:
         if table.grad is None:
             return
         if table.grad.is_sparse:
-            sparse = table.grad.coalesce()
-            is_moved = sparse.values().any(1)
-            rows = sparse.indices()[0][is_moved]
-            gradients = sparse.values()[is_moved]
+            rows, gradients = _entries_of(table.grad)
+            squares = gradients.square().mean(1)
+            if not squares.all():  # rare, and dear to look for
+                is_moved = gradients.any(1)
+                rows, gradients, squares = rows[is_moved], gradients[is_moved], squares[is_moved]
         else:
             rows = table.grad.any(1).nonzero()[:, 0]
             gradients = table.grad[rows]
+            squares = gradients.square().mean(1)
         second = self.second_moment[rows]
-        second.lerp_(gradients.square().mean(1), 1 - _BETAS[1])
+        second.lerp_(squares, 1 - _BETAS[1])
         self.second_moment[rows] = second
-        steps = gradients / (second.sqrt_() + _EPSILON)[:, None]
-        table.index_add_(0, rows, steps, alpha=-rate * _NGRAM_RATE)
+        scale = (second.sqrt_() + _EPSILON).reciprocal_().mul_(rate * _NGRAM_RATE)
+        # Each row is there once, so reading and writing them is enough; index_add_ is slower.
+        table[rows] = table.index_select(0, rows).addcmul_(gradients, scale[:, None], value=-1)
 
     @torch.no_grad()
     def step_masked(self, learning_rate: float | Tensor, update: Tensor, mask: Tensor) -> None:
@@ -396,6 +400,16 @@ class RowWiseRMSprop:
         second.copy_(torch.where(moved, second.lerp(square, 1 - _BETAS[1]), second))
         steps = gradient / (second.sqrt() + _EPSILON)[:, None] * (rate * _NGRAM_RATE)
         table.sub_(torch.where(moved[:, None], steps, torch.zeros_like(steps)))
+
+
+def _entries_of(sparse: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices (K,), each once, and the rows (K, E) of a sparse gradient."""
+    rows, values = sparse._indices()[0], sparse._values()
+    # A gradient loses on its way that it is coalesced, and finding out is faster than doing it.
+    if not sparse.is_coalesced() and (np.diff(rows.numpy()) <= 0).any():
+        sparse = sparse.coalesce()
+        rows, values = sparse.indices()[0], sparse.values()
+    return rows, values
 
 
 def ema_weight_at(decay: float, step: int) -> float:
