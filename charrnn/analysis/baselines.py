@@ -11,8 +11,10 @@ G = different grams of an order.
 import lzma
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,9 @@ MIN_CHARS = 1000
 _GZIP_FRAMING = 31  # zlib's code for a 32 KiB window and gzip's header
 _USUAL_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, for texts too small to estimate them
 
+Sizes = dict[str, list[Future[int]]]
+"""By compressor the bytes of both texts together, and of the first alone."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -42,19 +47,40 @@ def score_baselines(train: Ids, val: Ids, vocab: Vocab) -> dict[str, float]:
     All of them score the first HELD_OUT_TOKENS of `val`. The compressors have read the last
     COMPRESSED_TOKENS of `train`, the 5-gram TRAINED_TOKENS. Fewer than MIN_CHARS give {}.
     """
-    held_out = val[int(vocab.has_end) : HELD_OUT_TOKENS]  # the first END is given
-    if vocab.has_end and (held_out == vocab.end).any():  # whole records, as the model is scored
-        held_out = held_out[: int(np.flatnonzero(held_out == vocab.end)[-1]) + 1]
-    chars = vocab.count_characters(held_out)
-    if chars < MIN_CHARS:
-        return {}
-    # To a compressor the end of a record is a newline.
-    before = vocab.decode(train[-COMPRESSED_TOKENS:]).replace(END, "\n")
-    nats = ngram_token_nats(train[-TRAINED_TOKENS:], held_out, vocab.size)
-    ngram_bpc = bits_per_char(float(nats.sum()) / chars)
-    return compressor_bpc(before, vocab.decode(held_out).replace(END, "\n")) | {
-        NGRAM_NAME: ngram_bpc
-    }
+    return Baselines(train, val, vocab).score()
+
+
+class Baselines:
+    """What `score_baselines` returns, of which the compressors' part begins at once, in threads.
+
+    They let other threads run, so that they take no time beside work of one thread.
+    """
+
+    def __init__(self, train: Ids, val: Ids, vocab: Vocab) -> None:
+        held_out = val[int(vocab.has_end) : HELD_OUT_TOKENS]  # the first END is given
+        if vocab.has_end and (held_out == vocab.end).any():  # whole records, as the model is scored
+            held_out = held_out[: int(np.flatnonzero(held_out == vocab.end)[-1]) + 1]
+        self._train = train[-TRAINED_TOKENS:]
+        self._held_out = held_out
+        self._vocab_size = vocab.size
+        self._chars = vocab.count_characters(held_out)
+        self._sizes: Sizes = {}
+        if self._chars >= MIN_CHARS:
+            # To a compressor the end of a record is a newline.
+            before = vocab.decode(train[-COMPRESSED_TOKENS:]).replace(END, "\n")
+            self._sizes = _begin_to_compress(before, vocab.decode(held_out).replace(END, "\n"))
+
+    def wait(self) -> None:
+        """Wait until nothing of it runs any more."""
+        futures.wait(chain(*self._sizes.values()))
+
+    def score(self) -> dict[str, float]:
+        """Return the bits per character by baseline; {} of fewer than MIN_CHARS."""
+        if self._chars < MIN_CHARS:
+            return {}
+        nats = ngram_token_nats(self._train, self._held_out, self._vocab_size)
+        ngram_bpc = bits_per_char(float(nats.sum()) / self._chars)
+        return _bpc_of(self._sizes, self._chars) | {NGRAM_NAME: ngram_bpc}
 
 
 def whole_bpc(pieces: Iterable[str]) -> dict[str, float]:
@@ -94,15 +120,28 @@ def compressor_bpc(context: str, held_out: str) -> dict[str, float]:
     That is what the compressed text grows by when `held_out` follows: (size of both - size of
     context) * 8 / characters. A held-out text without characters has no figures.
     """
-    if not held_out:
-        return {}
+    sizes = _begin_to_compress(context, held_out)
+    return _bpc_of(sizes, len(held_out)) if held_out else {}
+
+
+def _bpc_of(sizes: Sizes, chars: int) -> dict[str, float]:
+    """Return the bits per character by compressor, once the sizes are known."""
+    grown = {name: both.result() - before.result() for name, (both, before) in sizes.items()}
+    return {name: size * 8 / chars for name, size in grown.items()}
+
+
+def _begin_to_compress(context: str, held_out: str) -> Sizes:
+    """Begin to compress both texts together, and the context alone, in two threads."""
     before = _utf8(context)
     both = before + _utf8(held_out)
-    grown_bytes = {
-        "gzip": len(zlib.compress(both, 9)) - len(zlib.compress(before, 9)),
-        "xz": len(lzma.compress(both, preset=6)) - len(lzma.compress(before, preset=6)),
-    }
-    return {name: size * 8 / len(held_out) for name, size in grown_bytes.items()}
+    sizes: list[tuple[str, Callable[[bytes], int]]] = [
+        ("xz", lambda data: len(lzma.compress(data, preset=6))),
+        ("gzip", lambda data: len(zlib.compress(data, 9))),
+    ]
+    pool = ThreadPoolExecutor(2, thread_name_prefix="compressor")
+    begun = {name: [pool.submit(size, data) for data in (both, before)] for name, size in sizes}
+    pool.shutdown(wait=False)  # its threads end when that is done
+    return begun
 
 
 def ngram_token_nats(

@@ -32,7 +32,7 @@ class Shown:
 
         The reports are closed too, which saves the run where a signal came while one was shown.
         """
-        from charrnn.cli.train.display import Silent  # which loads torch, as the caller did
+        from charrnn.cli.train.display import Silent  # which takes time, as the caller did
         from charrnn.tasks.train import Opened, Reading
         from charrnn.training.reports import Finished
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # Windows has no SIGHUP
+_LOADED_LATER = ("torch", "charrnn.training.loop")  # after the text is read
 _NOTHING_YET = "stopped before training began, so nothing is lost; the same command starts again"
 
 
@@ -53,6 +55,12 @@ class Stopped(click.ClickException):
         self.exit_code = 128 + number  # type: ignore[misc]
 
 
+def _is_importing(module: str) -> bool:
+    """Return whether an import of this module has begun and not ended."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))  # what importlib itself goes by
+
+
 class _StopNow(BaseException):
     """The program must end at once."""
 
@@ -60,9 +68,9 @@ class _StopNow(BaseException):
 class StopSignal:
     """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request to stop; a second one ends at once.
 
-    is_loaded: whether the caller's modules are imported; until then the first signal ends the
-    process. is_polled: whether the run polls `is_set`; while the text is read there is nothing to
-    save, so the first signal ends the block.
+    is_loaded: whether the caller's modules are imported; until then, and while torch is imported
+    later, the first signal ends the process. is_polled: whether the run polls `is_set`; while the
+    text is read there is nothing to save, so the first signal ends the block.
     """
 
     def __init__(self) -> None:
@@ -90,7 +98,8 @@ class StopSignal:
         return self._must_stop_now
 
     def _take(self, number: int, _: FrameType | None) -> None:
-        if not self.is_loaded:  # an exception during an import may be swallowed, or crash it
+        # An exception during an import may be swallowed, or crash it.
+        if not self.is_loaded or any(map(_is_importing, _LOADED_LATER)):
             with suppress(OSError):  # os.write: print may be in the middle of a line
                 os.write(2, f"charrnn: {_NOTHING_YET}\n".encode())
             os._exit(128 + number)

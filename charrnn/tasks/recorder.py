@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from charrnn._version import __version__
-from charrnn.analysis.baselines import score_baselines
+from charrnn.analysis.baselines import Baselines
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.config import LENGTHS, Length, as_dict, format_length_history
@@ -79,14 +79,22 @@ class RunFinished:
 class Recorder:
     """Writes a run's reports into its folder, if this is the main process.
 
-    best_val_nats: the best so far, in nats. `start` opens it, `record` takes each report.
+    best_val_nats: the best so far, in nats. baselines: of a text, scored at the end. `start` opens
+    it, `record` takes each report.
     """
 
     def __init__(
-        self, corpus: Corpus, request: TrainRequest, best_val_nats: float | None, *, is_main: bool
+        self,
+        corpus: Corpus,
+        request: TrainRequest,
+        best_val_nats: float | None,
+        baselines: Baselines | None,
+        *,
+        is_main: bool,
     ) -> None:
         self.is_main = is_main
         self.best_val_nats = best_val_nats
+        self._baselines = baselines
         self._corpus = corpus
         self._request = request
         self.run: RunFolder | None = None
@@ -197,10 +205,8 @@ class Recorder:
 
     def _complete_best(self, run: RunFolder, report: reports.Finished) -> dict[str, Any]:
         """Write what was measured at the end into the best model's file, and return it."""
-        corpus = self._corpus
         best = read_model(run.best)
-        is_text = best.config.task == "text"
-        baselines = score_baselines(corpus.train, corpus.val, corpus.vocab) if is_text else {}
+        baselines = self._baselines.score() if self._baselines else {}
         by_source = report.best_val_by_source_nats
         losses = (report.best_val_nats, report.best_val_windowed_nats)
         figures = self._val_figures(*losses) | {

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.analysis.baselines import Baselines
 from charrnn.checkpoint.model_file import read_model
 from charrnn.checkpoint.run_folder import DamagedState, RunFolder
 from charrnn.checkpoint.run_store import claim_run
@@ -48,10 +49,9 @@ from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.sample_on_the_way import check_sample_prompt
 from charrnn.tasks.tensorboard import import_tensorboard
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
-from charrnn.training.distributed import SINGLE_PROCESS, World
-from charrnn.training.loop import train
 from charrnn.training.reports import Report, Snapshot, Started
 from charrnn.training.stats import Best
+from charrnn.training.world import SINGLE_PROCESS, World
 
 _SHOWN_LABELS = 5
 _LOGS_BYTES = 1 << 20  # of metrics.jsonl and samples.txt, generously
@@ -125,11 +125,20 @@ def start_run(
             _lock(found.run, world, locks)
             request = request.resume(found.run)
 
+        # torch loads here, a second, in which compressors may work beside it; what is wrong with
+        # the command or the text was said before.
+        is_scored = request.task == "text" and world.is_main_process
+        baselines = Baselines(text.train, text.val, text.vocab) if is_scored else None
+        from charrnn.training.loop import train
+
+        if baselines is not None:
+            baselines.wait()  # before the machine's speed is measured
+
         # The loop reports Started once training is set up: a text that is too short was refused
         # then, before any file is made. Each report is written before it is passed on.
         snapshot, best, damaged = _load_state(request, text)
         best_nats = best.val_nats if best and len(text.val) else None
-        recorder = Recorder(text, request, best_nats, is_main=world.is_main_process)
+        recorder = Recorder(text, request, best_nats, baselines, is_main=world.is_main_process)
 
         def record(report: Report) -> Iterator[RunReport]:
             if isinstance(report, Started):

@@ -22,7 +22,6 @@ from charrnn.errors import ConfigError, counted
 from charrnn.model.device import PRECISIONS, autocast, check_cuda_graph, lacks_kernel
 from charrnn.model.network import RecurrentLayer
 from charrnn.training.batches import free_bytes
-from charrnn.training.distributed import World
 from charrnn.training.memory import training_bytes
 from charrnn.training.plan import (
     EVALUATIONS,
@@ -35,6 +34,7 @@ from charrnn.training.plan import (
 from charrnn.training.reports import Snapshot
 from charrnn.training.task_plan import TaskSizes, find_task, make_task_plan
 from charrnn.training.trainer import Trainer, shard_of
+from charrnn.training.world import World
 
 # A pass of a small layer, and what it takes on the cores that the rules were measured on.
 _SEQ_LEN = 16

@@ -6,8 +6,7 @@ update from the same sums, so that their weights stay equal, and none acts by it
 """
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,9 +19,10 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from charrnn.errors import ConfigError, ProcessLostError
+from charrnn.errors import ProcessLostError
 from charrnn.model.encoder import Encoder, Network
 from charrnn.model.network import RecurrentLayer
+from charrnn.training.world import World
 
 _PATIENCE = timedelta(seconds=25)  # a dead process is noticed at once, a dead machine after this
 _FIRST_PATIENCE = timedelta(minutes=3)  # for the others to load their modules
@@ -31,36 +31,18 @@ _SMALLEST_BUCKET = 1 << 18  # numbers: 1 MiB, below which the fixed price of a m
 
 
 @dataclass(frozen=True)
-class World:
-    """The processes that train together, as seen by the one with this `rank`, counted from 0.
+class Processes(World):
+    """Several processes that train together, as seen by one of them.
 
-    local_size: how many of them this machine runs. barrier_group: waits longer than the others.
-    store: a key-value store of all.
+    barrier_group: waits longer than the others. store: a key-value store of all.
     """
 
-    rank: int = 0
-    world_size: int = 1
-    local_size: int = 1
     barrier_group: dist.ProcessGroup | None = None
     store: Store | None = None
 
-    @property
-    def is_main_process(self) -> bool:
-        """Whether this process is the one that writes files and shows how it goes."""
-        return self.rank == 0
-
-    def shard(self, count: int) -> slice:
-        """Return this process's part of `count` rows: contiguous, and equal to within one.
-
-        >>> World(rank=1, world_size=2).shard(5)
-        slice(2, 5, None)
-        """
-        first = self.rank * count // self.world_size
-        return slice(first, (self.rank + 1) * count // self.world_size)
-
     def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor, all of one type and device, by its sum over the processes."""
-        if self.world_size == 1 or not tensors:
+        if not tensors:
             return
         for tensor, total in zip(tensors, self.all_reduce_async(tensors)(), strict=True):
             tensor.copy_(total)
@@ -91,8 +73,6 @@ class World:
 
     def all_gather(self, own: Tensor, count: int) -> Tensor:
         """Return all `count` rows, of which `own` (rows, N) are this process's shard."""
-        if self.world_size == 1:
-            return own
         whole = own.new_zeros(count, *own.shape[1:])
         whole[self.shard(count)] = own
         self.all_reduce_sum([whole])
@@ -100,16 +80,12 @@ class World:
 
     def all_reduce_any(self, *wishes: bool) -> list[bool]:
         """Return for each wish whether any of the processes has it."""
-        if self.world_size == 1:
-            return list(wishes)
         votes = torch.tensor(wishes, dtype=torch.int32)
         self.all_reduce_sum([votes])
         return [bool(vote) for vote in votes]
 
     def broadcast(self, value: Any) -> Any:
         """Return the JSON values that the main process passes in; the others' own are dropped."""
-        if self.world_size == 1:
-            return value
         # The size goes first, as a receiver has to allocate.
         written = bytearray(json.dumps(value).encode())
         size = torch.tensor([len(written)])
@@ -123,19 +99,8 @@ class World:
 
     def barrier(self) -> None:
         """Wait for all the others, for as long as they live: up to an hour."""
-        if self.world_size > 1:
-            with _reaching():
-                dist.barrier(self.barrier_group)
-
-    @contextmanager
-    def main_process_first(self) -> Iterator[None]:
-        """Let the main process through the block, then the others; leave it together."""
-        if not self.is_main_process:
-            self.barrier()
-        yield
-        if self.is_main_process:
-            self.barrier()
-        self.barrier()
+        with _reaching():
+            dist.barrier(self.barrier_group)
 
     def should_report(self, error: Exception, *, is_common: bool = False) -> bool:
         """Return whether nobody reported an error of this kind, or, for a lost process, any error.
@@ -152,63 +117,38 @@ class World:
             return True
 
 
-SINGLE_PROCESS = World()
-"""The only process of a run."""
+def connect(local_rank: int, local_size: int, attempt: str) -> Processes:
+    """Return the processes that torchrun started together, once all are there.
 
-
-@contextmanager
-def init_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
-    """Yield the processes that were started together, connected; alone without torchrun.
+    attempt: which start of theirs it is.
 
     Raises:
-        ConfigError: a variable of the environment is missing.
         ProcessLostError: the others did not connect.
+        ValueError: a variable of the environment is missing.
     """
-    if not {"RANK", "WORLD_SIZE"} <= environment.keys() or environment["WORLD_SIZE"] == "1":
-        yield SINGLE_PROCESS
-        return
-    try:
-        with _reaching():
-            world = _connect(
-                int(environment.get("LOCAL_RANK", environment["RANK"])),
-                int(environment.get("LOCAL_WORLD_SIZE", "1")),
-                environment.get("TORCHELASTIC_RESTART_COUNT", "0"),
-            )
-    except ValueError as error:
-        raise ConfigError(
-            f"RANK and WORLD_SIZE are set, as by torchrun, but not all that goes with them "
-            f"({error}); start with torchrun, or unset both"
-        ) from error
-    except ProcessLostError as error:
-        raise ProcessLostError(
-            "the other processes of this training did not connect; if they are on other machines, "
-            "give torchrun --local-addr with this one's address in their network, and set "
-            "GLOO_SOCKET_IFNAME to the device that has it"
-        ) from error
-    try:
-        yield world
-    finally:
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
+    with _reaching():
+        has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
+        if has_gpus:
+            torch.cuda.set_device(local_rank % torch.cuda.device_count())
+        store, rank, world_size = next(rendezvous("env://", timeout=_FIRST_PATIENCE))
+        store = PrefixStore(attempt, store)  # torchrun keeps one store for all attempts
+        store.set(f"loaded/{rank}", "")
+        store.wait([f"loaded/{each}" for each in range(world_size)], _FIRST_PATIENCE)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            timeout=_PATIENCE,
+        )
+        barrier_group = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
+        return Processes(rank, world_size, local_size, barrier_group, store)
 
 
-def _connect(local_rank: int, local_size: int, attempt: str) -> World:
-    has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    if has_gpus:
-        torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    store, rank, world_size = next(rendezvous("env://", timeout=_FIRST_PATIENCE))
-    store = PrefixStore(attempt, store)  # torchrun keeps one store for all attempts
-    store.set(f"loaded/{rank}", "")
-    store.wait([f"loaded/{each}" for each in range(world_size)], _FIRST_PATIENCE)
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
-        store=store,
-        rank=rank,
-        world_size=world_size,
-        timeout=_PATIENCE,
-    )
-    barrier_group = dist.new_group(backend="gloo", timeout=_LONG_PATIENCE)
-    return World(rank, world_size, local_size, barrier_group, store)
+def disconnect() -> None:
+    """Leave the others."""
+    with suppress(RuntimeError):
+        dist.destroy_process_group()
 
 
 @contextmanager
@@ -256,7 +196,7 @@ def make_buckets(model: Network) -> list[Bucket]:
 class BucketedAllReduce:
     """Adds up the gradients of one network over the processes, bucket by bucket."""
 
-    def __init__(self, model: Network, world: World) -> None:
+    def __init__(self, model: Network, world: Processes) -> None:
         self._world = world
         self._buckets = make_buckets(model)
         self._sent: list[tuple[Bucket, Callable[[], list[Tensor]]]] = []

@@ -33,7 +33,7 @@ from charrnn.model.encoder import Network
 from charrnn.model.network import CharRNN, State
 from charrnn.text.vocab import Ids, Vocab
 from charrnn.training.batches import Window
-from charrnn.training.distributed import SINGLE_PROCESS, World
+from charrnn.training.world import SINGLE_PROCESS, World
 
 WINDOW = 256
 LANES = 32

@@ -16,7 +16,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from charrnn.training.distributed import SINGLE_PROCESS, World
+from charrnn.training.world import SINGLE_PROCESS, World
 
 _MOMENTUM = 0.95
 _SCALE = 0.5  # a step's size relative to AdamW's, so that one learning rate serves both

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from charrnn.config import GATES, TrainConfig
 from charrnn.config.model import NGRAM_TABLE
 from charrnn.model.encoder import Network
-from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.muon import Muon
 from charrnn.training.plan import rate_of_size
+from charrnn.training.world import SINGLE_PROCESS, World
 
 MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a product decides
 

@@ -23,10 +23,10 @@ from charrnn.data.corpus import Corpus
 from charrnn.data.draw import Ints
 from charrnn.data.records import Targets
 from charrnn.model.encoder import Encoder, Network
-from charrnn.training.distributed import SINGLE_PROCESS, World
 from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore, OnProgress, Stretch
 from charrnn.training.record_batches import NO_TARGET, TaskRecords, records_of
 from charrnn.training.task_plan import find_task
+from charrnn.training.world import SINGLE_PROCESS, World
 
 _BATCH_TOKENS = 1 << 14
 _MOST_COUNTED = 1 << 20  # targets, for the models that know nothing

@@ -8,11 +8,16 @@ where a character took several tokens.
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from charrnn.config import Length, ModelConfig
-from charrnn.training.groups import Groups
 from charrnn.training.plan import Plan
-from charrnn.training.trainer import Arrays
 from charrnn.training.trouble import Trouble
+
+Arrays = dict[str, NDArray[Any]]
+"""By public name."""
+Groups = dict[str, dict[str, float]]
+"""Norms by group, such as "recurrent.f", and by kind."""
 
 
 @dataclass(frozen=True)

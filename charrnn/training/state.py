@@ -30,15 +30,15 @@ from charrnn.training.calibration import (
     resumed_plan,
 )
 from charrnn.training.clock import Clock
-from charrnn.training.distributed import World
 from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore
-from charrnn.training.groups import Groups
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords
 from charrnn.training.reports import (
+    Arrays,
     Evaluation,
     Finished,
+    Groups,
     Incident,
     KeptWeights,
     Progress,
@@ -47,8 +47,9 @@ from charrnn.training.reports import (
 )
 from charrnn.training.snapshots import check_size, estimate_steps, place_of, snapshot_bytes
 from charrnn.training.stats import Best, TrainingStats
-from charrnn.training.trainer import Arrays, StepResult, Trainer
+from charrnn.training.trainer import StepResult, Trainer
 from charrnn.training.trouble import find_trouble
+from charrnn.training.world import World
 
 _MOST_ROLLBACKS = 3
 _FEWEST_STEPS = 50  # before a model can be called bad

@@ -3,11 +3,15 @@
 It is saved with the run, and goes back with it.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import astuple, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from charrnn.training.trainer import Arrays, StepResult
+if TYPE_CHECKING:
+    from charrnn.training.reports import Arrays
+    from charrnn.training.trainer import StepResult
 
 _FEWEST_WINDOWS = 50  # before a loss can be a spike
 _NEWEST = 0.02  # weight of the newest window

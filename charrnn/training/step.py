@@ -17,10 +17,11 @@ from charrnn.model.encoder import Network
 from charrnn.model.network import CharRNN, State, copy_model
 from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.training.batches import Window
-from charrnn.training.distributed import BucketedAllReduce, World
+from charrnn.training.distributed import BucketedAllReduce, Processes
 from charrnn.training.groups import GroupNorms
 from charrnn.training.memory import is_out_of_memory
 from charrnn.training.optimizer import Optimizer, clip_gradients, update_average
+from charrnn.training.world import World
 
 Number = float | Tensor
 """A plain number on a CPU; a scalar tensor where the device runs ahead of the host."""
@@ -179,7 +180,7 @@ class TrainStep:
             self._accumulate_gradients(window, None)
         finally:
             self.model.zero_grad()
-        if self._world.world_size > 1:
+        if isinstance(self._world, Processes):
             self._buckets = BucketedAllReduce(self.model, self._world)
 
     def set_precision(self, precision: torch.dtype) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import TrainConfig
@@ -37,16 +36,14 @@ from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.text.ngrams import add_ngrams, choose_ngrams
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
-from charrnn.training.distributed import SINGLE_PROCESS, World
-from charrnn.training.groups import Groups
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
 from charrnn.training.record_batches import RecordBatches, records_of
 from charrnn.training.record_lanes import RecordLanes
+from charrnn.training.reports import Arrays, Groups
 from charrnn.training.step import TrainStep
-
-Arrays = dict[str, NDArray[Any]]
+from charrnn.training.world import SINGLE_PROCESS, World
 
 _SEED_STRIDE = 1_000_003  # keeps the dropout seeds of neighbouring run seeds apart
 _RANK_STRIDE = 1_000_000_007_000_003  # and those of a run's processes

@@ -24,10 +24,10 @@ from charrnn.model.device import (
     deterministic_algorithms,
 )
 from charrnn.training.calibration import choose_plan
-from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.memory import say_short, within_memory
 from charrnn.training.plan import EVALUATIONS, Plan
 from charrnn.training.trainer import Trainer
+from charrnn.training.world import SINGLE_PROCESS
 
 _SKIPPED_STEPS = 3  # the first ones build the kernels
 _FEWEST_STEPS = 8

@@ -149,8 +149,8 @@ def test_ctrl_c_saves_the_trial_and_the_same_command_continues(book: str) -> Non
 def test_several_processes_are_refused(
     book: str, capsys: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from charrnn.training import distributed
+    from charrnn.training import world
 
-    monkeypatch.setattr(distributed.World, "world_size", property(lambda _: 2), raising=False)
+    monkeypatch.setattr(world.World, "world_size", property(lambda _: 2), raising=False)
     assert end_of(*TRIED) == 2
     assert "start it without torchrun" in capsys.readouterr().err

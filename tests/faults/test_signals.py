@@ -130,7 +130,7 @@ def try_all(count: int) -> None:
     """Start a command, signal it after a while, and write a line of what came of it."""
     import charrnn.cli.main
     import charrnn.cli.train.display
-    import charrnn.tasks.train  # noqa: F401 (loaded here once, not in every trial)
+    import charrnn.training.loop  # noqa: F401 (loaded here once, not in every trial)
 
     source = random.Random(6)
     for i in range(count):

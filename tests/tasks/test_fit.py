@@ -175,7 +175,8 @@ def test_the_others_keep_what_the_first_run_chose(monkeypatch: pytest.MonkeyPatc
     assert read_model(group.results[1].path / "best.safetensors").summary["settings"]["seq_len"]
 
     # A machine that would choose otherwise now: the finished runs still say what was chosen.
-    monkeypatch.setattr(plan, "_TEXT_SIZES", ((10**9, 7),))
+    small = ((10**9, 7),)
+    monkeypatch.setattr(plan, "_TEXT_SIZES", {True: small, False: small})
     again, reports = fit_seeds([1, 2, 3], num_layers=2)
     assert started_runs(reports) == ["book-seed3"]
     assert next(r.plan.model for r in reports if isinstance(r, Started)) == first.model

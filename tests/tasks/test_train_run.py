@@ -665,7 +665,7 @@ def test_metrics_are_json_even_where_a_figure_is_none(
             is_progress = isinstance(report, Progress)
             yield replace(report, gradient_norm=math.nan) if is_progress else report
 
-    monkeypatch.setattr("charrnn.tasks.train.train", train_without_norm)
+    monkeypatch.setattr("charrnn.training.loop.train", train_without_norm)
     run(book, steps=4)
 
     for line in Path("checkpoints/book/metrics.jsonl").read_text().splitlines():

@@ -18,7 +18,7 @@ from charrnn.errors import ProcessLostError
 from charrnn.model.network import CharRNN, copy_model
 from charrnn.text.ngrams import choose_ngrams
 from charrnn.training import distributed
-from charrnn.training.distributed import BucketedAllReduce, World, make_buckets
+from charrnn.training.distributed import BucketedAllReduce, Processes, make_buckets
 from charrnn.training.plan import make_plan
 from charrnn.training.trainer import Trainer
 
@@ -28,7 +28,7 @@ FIGURES = torch.tensor([3.0, 0.0])
 
 
 @dataclass(frozen=True)
-class Twins(World):
+class Twins(Processes):
     """Two processes with the same gradients: a sum is twice what one has. Keeps what was sent."""
 
     world_size: int = 2
@@ -147,7 +147,7 @@ def test_sparse_and_dense_tensors_come_back_as_sums_in_their_own_order(
     monkeypatch.setattr(distributed.dist, "all_reduce", double)
     rows = torch.sparse_coo_tensor([[4, 1, 4]], torch.ones(3, 2), (6, 2), check_invariants=True)
     dense = (torch.arange(3.0), torch.ones(2, 4))
-    sums = World(0, 2).all_reduce_async([dense[0], rows, dense[1]])()
+    sums = Processes(0, 2).all_reduce_async([dense[0], rows, dense[1]])()
 
     assert sums[1].is_sparse
     expected = [2 * dense[0], 2 * rows.to_dense(), 2 * dense[1]]
@@ -265,8 +265,8 @@ def test_a_lost_process_is_told_of_from_within_a_backward_pass(
         raise ProcessLostError("gone")
 
     model = make_network()
-    all_reduce = BucketedAllReduce(model, World(0, 2))
-    monkeypatch.setattr(World, "all_reduce_async", lose)
+    all_reduce = BucketedAllReduce(model, Processes(0, 2))
+    monkeypatch.setattr(Processes, "all_reduce_async", lose)
     all_reduce.begin_backward(is_last=True)
     with pytest.raises(ProcessLostError, match="gone"):
         read(model)

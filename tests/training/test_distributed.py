@@ -28,10 +28,11 @@ from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import start_run
 from charrnn.training import distributed
 from charrnn.training.calibration import check_same, check_shard, choose_plan
-from charrnn.training.distributed import SINGLE_PROCESS, World, init_world
+from charrnn.training.distributed import Processes
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation
 from charrnn.training.trainer import Trainer
+from charrnn.training.world import SINGLE_PROCESS, init_world
 from tests.training.processes import (
     Curve,
     Together,
@@ -303,7 +304,7 @@ def test_a_run_cut_by_a_kill_and_by_a_signal_goes_on_in_any_number_of_processes(
 
 def test_shares_are_contiguous_and_cover_every_row_once() -> None:
     for number in (1, 2, 3, 5):
-        shares = [World(rank, number).shard(7) for rank in range(number)]
+        shares = [Processes(rank, number).shard(7) for rank in range(number)]
 
         assert (shares[0].start, shares[-1].stop) == (0, 7)
         assert all(before.stop == after.start for before, after in pairwise(shares))
@@ -358,22 +359,22 @@ def test_a_process_that_loads_longer_is_waited_for_before_any_connection_is_time
 def test_more_processes_than_lanes_are_refused() -> None:
     plan = make_plan(TrainConfig(steps=1, batch_size=2), 5, 900)
 
-    assert check_shard(plan, World(1, 2)) is plan
+    assert check_shard(plan, Processes(1, 2)) is plan
     with pytest.raises(ConfigError, match=r"2 lanes cannot .* 3 processes; give batch_size=3"):
-        check_shard(plan, World(0, 3))
+        check_shard(plan, Processes(0, 3))
 
 
 def test_a_process_with_another_text_or_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (corpus_from_text(letters * 50) for letters in ("ab", "cd"))
     told: list[Any] = []
-    monkeypatch.setattr(World, "broadcast", lambda _, value: told.append(value) or told[0])
-    check_same(first, TrainConfig(), None, World(0, 2))
-    check_same(first, TrainConfig(), None, World(1, 2))
+    monkeypatch.setattr(Processes, "broadcast", lambda _, value: told.append(value) or told[0])
+    check_same(first, TrainConfig(), None, Processes(0, 2))
+    check_same(first, TrainConfig(), None, Processes(1, 2))
 
     with pytest.raises(ConfigError, match="the text of process 1 differs from process 0's"):
-        check_same(second, TrainConfig(), None, World(1, 2))
+        check_same(second, TrainConfig(), None, Processes(1, 2))
     with pytest.raises(ConfigError, match="seed of process 1 differs from process 0's: 7 is not 1"):
-        check_same(first, TrainConfig(seed=7), None, World(1, 2))
+        check_same(first, TrainConfig(seed=7), None, Processes(1, 2))
 
 
 def test_several_processes_are_refused_an_apple_gpu() -> None:
@@ -384,25 +385,25 @@ def test_several_processes_are_refused_an_apple_gpu() -> None:
             torch.device("mps"),
             torch.float32,
             is_resumed=False,
-            world=World(0, 2),
+            world=Processes(0, 2),
         )
 
 
 def test_one_process_says_each_kind_of_error_and_a_lost_one_is_said_if_nothing_else_is() -> None:
     store = HashStore()
-    first, second = (World(rank, 3, store=store) for rank in (1, 2))
+    first, second = (Processes(rank, 3, store=store) for rank in (1, 2))
 
     assert first.should_report(ConfigError("a"))
     assert not second.should_report(ConfigError("b"))
     assert second.should_report(CorpusError("c"))
     assert not second.should_report(ProcessLostError("d"))
-    assert World(1, 2, store=HashStore()).should_report(ProcessLostError("d"))
+    assert Processes(1, 2, store=HashStore()).should_report(ProcessLostError("d"))
 
 
 def test_an_error_that_all_have_is_said_by_the_first_whoever_is_still_there() -> None:
     store = HashStore()
     asked = [
-        World(rank, 3, store=store).should_report(ConfigError("a"), is_common=True)
+        Processes(rank, 3, store=store).should_report(ConfigError("a"), is_common=True)
         for rank in (2, 0)
     ]
 
@@ -411,4 +412,4 @@ def test_an_error_that_all_have_is_said_by_the_first_whoever_is_still_there() ->
 
 def test_several_processes_do_not_read_standard_input() -> None:
     with pytest.raises(ConfigError, match="2 processes cannot all read standard input"):
-        next(start_run(["-"], {"steps": 1}, world=World(0, 2)))
+        next(start_run(["-"], {"steps": 1}, world=Processes(0, 2)))

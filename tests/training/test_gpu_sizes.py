@@ -12,9 +12,10 @@ import torch
 from charrnn.config import TrainConfig
 from charrnn.training import calibration
 from charrnn.training.calibration import Gpu, choose_plan, measure_gpu, size_for_gpu
-from charrnn.training.distributed import SINGLE_PROCESS, World
+from charrnn.training.distributed import Processes
 from charrnn.training.memory import training_bytes
 from charrnn.training.plan import Plan, make_plan
+from charrnn.training.world import SINGLE_PROCESS, World
 
 GB = 10**9
 SPEEDS = [10.0**n for n in range(9, 17)]
@@ -181,12 +182,12 @@ def test_a_gpu_without_the_kernel_has_no_bound_from_it() -> None:
     assert (sized.hidden_size, sized.batch_size) == (1920, 128)
 
 
-@pytest.mark.parametrize(("world", "units"), [(SINGLE_PROCESS, 640), (World(0, 4), 896)])
+@pytest.mark.parametrize(("world", "units"), [(SINGLE_PROCESS, 640), (Processes(0, 4), 896)])
 def test_a_run_on_a_gpu_is_sized_by_what_the_gpus_can_do_together(
     world: World, units: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "measure_gpu", lambda *_: Gpu(1e13, 80 * GB))
-    monkeypatch.setattr(World, "broadcast", lambda _, value: value)
+    monkeypatch.setattr(Processes, "broadcast", lambda _, value: value)
     config, device = TrainConfig(budget="5m", dropout=0.1), torch.device("cuda")
     plan = choose_plan(config, LONG, device, torch.float16, is_resumed=False, world=world)
 

@@ -13,12 +13,12 @@ import torch
 from charrnn.config import TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.model.network import CharRNN
-from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.loop import train
 from charrnn.training.optimizer import Optimizer, limit_rows
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation, Snapshot
 from charrnn.training.trainer import NETWORKS, Trainer
+from charrnn.training.world import SINGLE_PROCESS
 from tests.generation.task_models import KINDS, make_task_file
 from tests.training.small_runs import SMALL, stop_after
 

@@ -15,8 +15,8 @@ from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import CorpusError
 from charrnn.model.network import CharRNN
 from charrnn.training import evaluation
-from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.evaluation import HeldOut, Stretch, compare_windowed, evaluate_carried
+from charrnn.training.world import SINGLE_PROCESS
 
 BOOK = corpus_from_text("the cat sat on the mat. " * 300)
 

@@ -17,11 +17,11 @@ from charrnn.generation.network import Network
 from charrnn.model.network import CharRNN, load_numpy_state_dict
 from charrnn.text.vocab import Ids
 from charrnn.training import evaluation
-from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.dynamic import compare_dynamic
 from charrnn.training.evaluation import HeldOut, Stretch, compare_carried
 from charrnn.training.loop import train
 from charrnn.training.reports import Finished
+from charrnn.training.world import SINGLE_PROCESS
 from tests.generation.record_models import WHO, YEAR, make_records_file
 
 LETTERS = np.random.default_rng(5)

@@ -14,11 +14,11 @@ from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.training.batches import Cursor
 from charrnn.training.calibration import choose_plan
-from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.loop import train
 from charrnn.training.record_evaluation import HeldOutRecords, make_held_out
 from charrnn.training.reports import Finished, Snapshot, Started
 from charrnn.training.trainer import Trainer
+from charrnn.training.world import SINGLE_PROCESS
 from tests.training.test_records import NAMES, last_snapshot
 
 SIZES: dict[str, Any] = {"hidden_size": 8, "batch_size": 3, "precision": "fp32"}

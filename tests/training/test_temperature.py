@@ -12,7 +12,6 @@ from charrnn.config import TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus, corpus_from_text
 from charrnn.model.network import load_numpy_state_dict
 from charrnn.model.seq2seq import PADDING, Seq2Seq
-from charrnn.training.distributed import SINGLE_PROCESS
 from charrnn.training.loop import train
 from charrnn.training.record_evaluation import (
     HeldOutRecords,
@@ -21,6 +20,7 @@ from charrnn.training.record_evaluation import (
     score_records,
 )
 from charrnn.training.reports import Evaluation, Started
+from charrnn.training.world import SINGLE_PROCESS
 from tests.model.test_seq2seq import make_seq2seq
 
 CONFIG = TrainConfig(

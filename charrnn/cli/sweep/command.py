@@ -83,10 +83,10 @@ def command(
     settings = {k: v for k, v in given.items() if k not in names | _NO_SETTINGS}
     shown = Shown()
     with StopSignal() as stop:
-        # torch loads here, with the signals caught.
+        # These load here, with the signals caught; torch once the text is read.
         from charrnn.cli.sweep.display import make_display
         from charrnn.tasks.sweep import SweepFinished, run_sweep
-        from charrnn.training.distributed import init_world
+        from charrnn.training.world import init_world
 
         stop.is_loaded = True
         with init_world() as world:

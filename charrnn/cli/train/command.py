@@ -21,7 +21,7 @@ from charrnn.errors import CharRNNError, ConfigError
 if TYPE_CHECKING:
     from charrnn.cli.train.display import Display
     from charrnn.tasks.train_request import UnfinishedRun
-    from charrnn.training.distributed import World
+    from charrnn.training.world import World
 
 _EXAMPLES = """
 charrnn train book.txt                      5 minutes, all settings automatic
@@ -164,13 +164,13 @@ def _run(
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         with StopSignal() as stop:
-            # torch loads here, with the signals caught.
+            # These load here, with the signals caught; torch once the text is read.
             from charrnn.cli.train.display import make_display
             from charrnn.cli.train.seeds import SeedsDisplay
             from charrnn.tasks.fit import CellsFinished, SeedsFinished, train_cells, train_seeds
             from charrnn.tasks.recorder import RunFinished
             from charrnn.tasks.train import start_run
-            from charrnn.training.distributed import init_world
+            from charrnn.training.world import init_world
 
             stop.is_loaded = True
             with init_world() as world:

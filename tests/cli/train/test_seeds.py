@@ -119,9 +119,9 @@ def test_what_does_not_go_with_seeds_is_refused_in_a_line(
 
 
 def test_several_processes_are_refused(capsys: Text, monkeypatch: pytest.MonkeyPatch) -> None:
-    from charrnn.training import distributed
+    from charrnn.training import world
 
-    monkeypatch.setattr(distributed.World, "world_size", property(lambda _: 2), raising=False)
+    monkeypatch.setattr(world.World, "world_size", property(lambda _: 2), raising=False)
     assert end_of("--seeds", "1,2") == 2
     assert "start it without torchrun" in capsys.readouterr().err
 
