@@ -41,6 +41,7 @@ _SPELLINGS = {
     "features": ("--feature",),
     "cache_size": ("--cache",),
 }
+_RUNS = ("resume", "init_from", "distill_from")  # settings that name one
 _METAVARS: dict[str | type, str] = {
     click.IntRange: "N",
     click.FloatRange: "X",  # not INTEGER RANGE
@@ -48,6 +49,7 @@ _METAVARS: dict[str | type, str] = {
     "tensorboard": "FOLDER",
     "resume": "RUN",
     "init_from": "MODEL",
+    "distill_from": "MODEL",
     "val_file": "FILE",
     "budget": "TIME",
     "parameters": "COUNT",
@@ -247,7 +249,7 @@ def _make_option(item: Field[Any], hint: Any, section: str) -> _Decorator:
         show_default=rule["unset"] or item.default not in (None, ()),
         envvar=None if is_list else f"CHARRNN_{item.name.upper()}",
         show_envvar=False,
-        shell_complete=complete_run if item.name in ("resume", "init_from") else None,
+        shell_complete=complete_run if item.name in _RUNS else None,
     )
 
 

@@ -416,6 +416,17 @@ class RunConfig:
     init_from: str | None = setting(
         None, "start a new run from a model's weights: a run's name, folder or file"
     )
+    distill_from: tuple[str, ...] = setting(
+        (), "learn from this model too: what it writes, and how likely it finds each character"
+    )
+    teachers: int | None = setting(
+        None,
+        "networks to train first, in a part of the budget, that the run then learns from; 0 for "
+        "none",
+        ge=0,
+        le=16,
+        unset="as many as pay, by the text and the budget",
+    )
     tensorboard: str | None = setting(
         None, "folder for files of TensorBoard, in which each run has a folder", unset="none"
     )
@@ -431,6 +442,10 @@ class RunConfig:
             )
         if self.overwrite and self.name is None:
             raise ConfigError("overwrite replaces the run of a given name; give --name too")
+        if self.distill_from and self.teachers:
+            raise ConfigError(
+                "distill_from names the models to learn from, and teachers trains others; give one"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

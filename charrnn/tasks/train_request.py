@@ -42,7 +42,7 @@ _CHANGEABLE = {
 }
 # Not in a run's file.
 _NOT_KEPT = {"resume", "checkpoints", "on_unfinished", "keep_checkpoints", "overwrite"}
-_NOT_KEPT |= {"tensorboard"}
+_NOT_KEPT |= {"tensorboard", "teachers"}
 
 
 class FileContent(NamedTuple):
@@ -61,7 +61,8 @@ class TrainRequest:
 
     corpus_paths: as they were given; without any, `given_texts` are what to train on. resumed: the
     folder of a run that continues; last: the state it continues from; damaged: newer states that
-    could not be read. initial: the model named by run.init_from, for a new run.
+    could not be read. initial: the model named by run.init_from, for a new run. teachers: the
+    models named by run.distill_from.
     """
 
     corpus_paths: list[str]
@@ -72,6 +73,7 @@ class TrainRequest:
     last: ModelFile | None = None
     damaged: tuple[DamagedState, ...] = ()
     initial: ModelFile | None = None
+    teachers: tuple[ModelFile, ...] = ()
     given_texts: tuple[str, ...] = field(default=(), repr=False)
 
     def resume(self, folder: RunFolder) -> TrainRequest:
@@ -90,9 +92,10 @@ class TrainRequest:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting of text and training, and the model to start from, as plain values."""
-        origin = {} if self.run.init_from is None else {"init_from": self.run.init_from}
-        return config.as_dict(self.text) | config.as_dict(self.train) | origin
+        """Every setting of text and training, and the models it begins with, as plain values."""
+        models = {"init_from": self.run.init_from, "distill_from": list(self.run.distill_from)}
+        named = {key: value for key, value in models.items() if value}
+        return config.as_dict(self.text) | config.as_dict(self.train) | named
 
     @property
     def config_file(self) -> dict[str, Any]:
@@ -182,7 +185,7 @@ def read_request(
     """
     text, train, run = split_settings(settings)
     named = (text.val_file, text.target_file, text.val_target_file, run.init_from)
-    for name in (*corpus, *filter(None, named)):
+    for name in (*corpus, *filter(None, named), *run.distill_from):
         try:
             name.encode()  # a run's files name it in UTF-8
         except UnicodeEncodeError as error:
@@ -203,7 +206,7 @@ def read_request(
     if "-" in corpus and text.val_file == "-":
         raise ConfigError("corpus and --val-file are both standard input; name a file for one")
     if run.init_from is None:
-        return TrainRequest(list(corpus), text, train, run)
+        return TrainRequest(list(corpus), text, train, run, teachers=_read_teachers(run))
     # A new run that starts from a model takes its shape, and its records unless given others.
     initial = read_model(find_model(run.init_from, Path(run.checkpoints)))
     if text.record_kind is None and text.lines is None:
@@ -211,7 +214,13 @@ def read_request(
     task = train.task or text.task
     settings = with_model_shape(initial.config, run.init_from, settings, task)
     text, train, run = split_settings(settings)
-    return TrainRequest(list(corpus), text, train, run, initial=initial)
+    teachers = _read_teachers(run)
+    return TrainRequest(list(corpus), text, train, run, initial=initial, teachers=teachers)
+
+
+def _read_teachers(run: RunConfig) -> tuple[ModelFile, ...]:
+    """Return the models that the run learns from."""
+    return tuple(read_model(find_model(name, Path(run.checkpoints))) for name in run.distill_from)
 
 
 def _records_of(initial: ModelFile) -> dict[str, Any]:
@@ -291,14 +300,16 @@ def _read_resumed(
         is_same = all(given.get(name) == before.get(name) for name in LENGTHS)
         before = before | dict.fromkeys(LENGTHS if is_same else (*LENGTHS, "length_history"))
     text, train, _ = split_settings(before | given)
-    run = replace(run, init_from=before.get("init_from"))
+    distill_from = tuple(before.get("distill_from", ()))
+    run = replace(run, init_from=before.get("init_from"), distill_from=distill_from)
     paths = [] if has_texts else list(corpus) or paths
     if not paths and not has_texts:
         raise ConfigError(
             f"run {folder.name!r} was trained on texts in memory; give them again, in Python: "
             f"charrnn.train(texts=..., resume={folder.name!r})"
         )
-    return TrainRequest(paths, text, train, run, folder, last, tuple(damaged))
+    teachers = _read_teachers(run)
+    return TrainRequest(paths, text, train, run, folder, last, tuple(damaged), teachers=teachers)
 
 
 def _refuse_change(

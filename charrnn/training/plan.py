@@ -303,6 +303,21 @@ def _fit_windows(config: TrainConfig, train_tokens: int) -> tuple[int, int]:
     return seq_len, batch_size
 
 
+# ── teachers ──
+
+TEACHERS_SHARE = 0.5
+"""Of the budget, that all teachers have together."""
+
+
+def choose_teachers(config: TrainConfig, train_tokens: int, speed: float) -> int:
+    """Return how many networks to train first, for a run by budget to learn from; often 0.
+
+    train_tokens: of the training text. speed: of this machine, as for `make_plan`.
+    """
+    del config, train_tokens, speed
+    return 0
+
+
 # ── what more would gain ──
 # `benchmarks/curves.py` fitted these curves to runs: default settings, several budgets,
 # tiny-shakespeare and its last half and quarter. For another text they are a rough guide.
