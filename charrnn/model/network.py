@@ -115,6 +115,29 @@ class CharRNN(nn.Module):
             return heads.loss_sum(rows, self.output.weight, self.output.bias, expected), after
         return F.cross_entropy(self.output(rows).float(), expected, reduction="sum"), after
 
+    def soft_loss_sum(
+        self,
+        ids: Tensor,
+        likely: Tensor,
+        shares: Tensor,
+        state: State | None,
+        dropout: torch.Generator | None,
+        labels: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return the cross-entropy of distributions over the next token, as `loss_sum` does.
+
+        likely: tokens of each position (B, T, K) int64. shares: the probability that each of them
+        should have, (B, T, K); those of a position add up to 1.
+        """
+        features, after = self._run(ids, state, dropout, labels)
+        rows = features.flatten(0, 1)
+        tokens, shares = (part.transpose(0, 1).flatten(0, 1) for part in (likely, shares))
+        if self._is_large and rows.device.type == "cpu":
+            weight, bias = self.output.weight, self.output.bias
+            return heads.soft_loss_sum(rows, weight, bias, tokens, shares), after
+        logits = F.log_softmax(self.output(rows).float(), -1)
+        return -(logits.gather(1, tokens) * shares).sum(), after
+
     def token_losses(
         self,
         ids: Tensor,

@@ -47,6 +47,7 @@ from charrnn.tasks.finetune import (
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
 from charrnn.tasks.recorder import Recorder, RunFinished, Written
 from charrnn.tasks.sample_on_the_way import check_sample_prompt
+from charrnn.tasks.teachers import read_teachers
 from charrnn.tasks.tensorboard import import_tensorboard
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun, split_settings
 from charrnn.training.reports import Report, Snapshot, Started
@@ -116,6 +117,7 @@ def start_run(
         with world.main_process_first():  # it builds the ids; the others find them in the cache
             text = open_text(request)
         check_sample_prompt(request, text)
+        teachers = read_teachers(request, text, world)
 
         # Where the same command left a run unfinished, that one continues.
         found = train_request.find_unfinished(request, text)
@@ -168,6 +170,7 @@ def start_run(
                 should_stop=lambda: is_left or should_stop(),
                 world=world,
                 speeds=speeds,
+                teachers=teachers,
             )
             report = None
             try:

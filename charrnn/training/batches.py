@@ -10,6 +10,7 @@ S = tokens of the split, B = lanes, T = window length.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -51,15 +52,24 @@ class Window(NamedTuple):
     labels: (B, T, C) int64, the rows of the labels of each position's record; C is 0 without any.
     Where whole records are read, targets are classes (B,) or sequences (B, U) padded with −1, and
     labels (B,) say how many of the inputs belong to each record.
+
+    With teachers, likely (B, T, K) int64 are the tokens that may come next, and shares (B, T, K)
+    the probability that each of them should have; those of a position add up to 1.
     """
 
     inputs: Any
     targets: Any
     labels: Any
+    likely: Any = None
+    shares: Any = None
+
+    def map(self, change: Callable[[Any], Any]) -> Window:
+        """Return the window with each part changed that it has."""
+        return Window(*(None if part is None else change(part) for part in self))
 
     def select(self, lanes: slice) -> Window:
         """Return the window of some of the lanes."""
-        return Window(*(part[lanes] for part in self))
+        return self.map(lambda part: part[lanes])
 
 
 @dataclass(frozen=True)
@@ -183,8 +193,14 @@ class Batches:
             block = cut(self._text, *lanes.position(cursor), lanes.batch_size, lanes.seq_len)
             inputs = block[:, :-1]
             return Window(inputs, block[:, 1:], inputs.new_empty(*inputs.shape, 0)), chars
-        tensors = Window(*map(torch.from_numpy, window))
-        return tensors if self._device.type == "cpu" else Window(*map(self._send, tensors)), chars
+        tensors = window.map(torch.from_numpy)
+        return tensors if self._device.type == "cpu" else tensors.map(self._send), chars
+
+    def count_characters(self, targets: Tensor) -> int:
+        """Return how many characters these tokens are."""
+        if self._is_one_to_one:
+            return targets.numel()
+        return self._vocab.count_characters(targets.cpu().numpy().ravel())
 
     def _send(self, part: Tensor) -> Tensor:
         """Return a tensor of the host on the device."""

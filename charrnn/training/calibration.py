@@ -82,12 +82,15 @@ def choose_plan(
     is_resumed: bool,
     world: World,
     speeds: MutableMapping[str, float] | None = None,
+    *,
+    has_teachers: bool = False,
 ) -> Plan:
     """Return a plan with all that `config` leaves open, by measured speed if a time is the limit.
 
     If there are several processes, the main one measures, and N count as N times as fast. speeds:
     the highest measured on this machine so far, by what was measured; updated. A busy machine
     measures less than it can do, and the same command must not choose other sizes then.
+    has_teachers: as for `make_plan`.
 
     Raises:
         ConfigError: there are more processes than lanes, or the device does not support a setting.
@@ -118,7 +121,16 @@ def choose_plan(
         if sizes is not None:
             return make_task_plan(config, sizes, speed, seconds)
         records = len(corpus.train_records or ())
-        return make_plan(config, vocab_size, tokens, speed, seconds, corpus.label_count, records)
+        return make_plan(
+            config,
+            vocab_size,
+            tokens,
+            speed,
+            seconds,
+            corpus.label_count,
+            records,
+            has_teachers=has_teachers,
+        )
 
     if (count := config.parameter_count) is not None:  # the size is given, in other words
 
@@ -148,7 +160,7 @@ def choose_plan(
             known = min(highest("layer", measure_speed(device, precision)), _MOST)
             speed = known * world.world_size
         plan = plan_of(config, speed)
-        if config.dropout is None:  # it depends on how often the text will be read
+        if config.dropout is None and not has_teachers:  # by how often the text will be read
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
             plan = plan_of(config, speed, seconds)
     return check_shard(plan_from_json(world.broadcast(asdict(plan))), world)

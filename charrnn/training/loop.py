@@ -7,10 +7,10 @@ repeats an uninterrupted one bit for bit.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
-from charrnn.config import TrainConfig
+from charrnn.config import ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.model.device import deterministic_algorithms
 from charrnn.model.network import load_numpy_state_dict
@@ -43,6 +43,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     world: World = SINGLE_PROCESS,
     speeds: MutableMapping[str, float] | None = None,
+    teachers: Sequence[tuple[ModelConfig, Arrays]] = (),
 ) -> Iterator[Any]:
     """Train a network on `corpus` and yield what happens.
 
@@ -51,7 +52,8 @@ def train(
     before it is yielded. should_stop: asked after every step and while evaluating; once it returns
     true, the run yields a Snapshot, then Finished, and ends. world: the processes that train
     together; each must be given the same and yields the same reports. speeds: as for
-    `choose_plan`.
+    `choose_plan`. teachers: shapes and weights of networks of text, with the vocabulary of
+    `corpus`, that the network learns from too.
 
     Raises:
         ConfigError: the device is missing, or does not support a setting.
@@ -64,7 +66,9 @@ def train(
     with deterministic_algorithms(config), within_memory(say_short(config, corpus)):
         check_same(corpus, config, resume, world)
         held_out = make_held_out(corpus, config, world)
-        state = TrainingState(corpus, config, resume, best or Best(), initial, world, speeds)
+        state = TrainingState(
+            corpus, config, resume, best or Best(), initial, world, speeds, teachers
+        )
         run = _Run(state, held_out, record, should_stop)
         yield from record(state.started(held_out))
         if config.snapshots and state.are_weights_due():

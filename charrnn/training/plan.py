@@ -52,6 +52,7 @@ _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
 _OF_SHORT_RECORDS = 0.75  # of the dropout: where a window holds several, less is enough
+_DROPOUT_WITH_TEACHERS = 0.1  # whose text is always new (benchmarks/LOG.md)
 _LABEL_SIZE = 64
 _MOST_UNITS = 65_536  # that a network can have
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
@@ -83,12 +84,15 @@ def make_plan(
     step_seconds: float | None = None,
     label_count: int | None = None,
     record_count: int = 0,
+    *,
+    has_teachers: bool = False,
 ) -> Plan:
     """Return a plan with everything that `config` leaves open.
 
     vocab_size: V. train_tokens: of the training text. speed: of this machine, as a multiple of the
     one that the rules were measured on. step_seconds: of a step of this run here, if measured.
     label_count: of the records; None for running text. record_count: how many they are.
+    has_teachers: whether half of what the network reads is new text that teachers write.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
     64
@@ -114,6 +118,8 @@ def make_plan(
         model = _with_records(model, config, label_count)
         if config.dropout is None and train_tokens < record_count * seq_len:
             model = replace(model, dropout=round(_OF_SHORT_RECORDS * model.dropout, 2))
+    if has_teachers and config.dropout is None:
+        model = replace(model, dropout=_DROPOUT_WITH_TEACHERS)
     rate = config.learning_rate or choose_learning_rate(model)
     is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
     chosen_by = speed if is_by_speed else None

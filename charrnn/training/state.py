@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
@@ -13,6 +13,7 @@ import numpy as np
 from charrnn.config import (
     LENGTHS,
     Length,
+    ModelConfig,
     TrainConfig,
     format_length_history,
     parse_length_history,
@@ -47,7 +48,7 @@ from charrnn.training.reports import (
 )
 from charrnn.training.snapshots import check_size, estimate_steps, place_of, snapshot_bytes
 from charrnn.training.stats import Best, TrainingStats
-from charrnn.training.trainer import StepResult, Trainer
+from charrnn.training.trainer import StepResult, Trainer, load_teachers
 from charrnn.training.trouble import find_trouble
 from charrnn.training.world import World
 
@@ -74,6 +75,7 @@ class TrainingState:
         initial: Callable[[Arrays], Arrays] | None,
         world: World,
         speeds: MutableMapping[str, float] | None,
+        teachers: Sequence[tuple[ModelConfig, Arrays]] = (),
     ) -> None:
         self.config = config
         self.world = world
@@ -83,7 +85,14 @@ class TrainingState:
         self.device = choose_device(config.device)
         precision = choose_precision(config.precision, self.device)
         plan = choose_plan(
-            config, corpus, self.device, precision, resume is not None, world, speeds
+            config,
+            corpus,
+            self.device,
+            precision,
+            resume is not None,
+            world,
+            speeds,
+            has_teachers=bool(teachers),
         )
         self.length_history: tuple[Length, ...] | None = ()
         self.to_repeat = config.length_changes
@@ -103,7 +112,15 @@ class TrainingState:
         # A run that goes on has the n-grams of its state.
         ngram_text = None if resume is None else corpus.train[:0]
         self.trainer = Trainer(
-            plan, config, corpus, self.device, precision, initial, world, ngram_text
+            plan,
+            config,
+            corpus,
+            self.device,
+            precision,
+            initial,
+            world,
+            ngram_text,
+            load_teachers(teachers, self.device),
         )
         self.stats = TrainingStats(best, config.clip_grad_norm)
         self._groups: Groups = {}

@@ -8,7 +8,7 @@ B = lanes, T = window length, H = hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charrnn.config import TrainConfig
+from charrnn.config import ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.model.classifier import Classifier
 from charrnn.model.cuda_graph import CaptureError, CudaGraphs, GraphRunner
@@ -36,6 +36,7 @@ from charrnn.state import iter_arrays, map_state, select_rows
 from charrnn.text.ngrams import add_ngrams, choose_ngrams
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
+from charrnn.training.distillation import WrittenText, count_written_lanes, join
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
@@ -87,7 +88,7 @@ class StaticBuffers:
     def like(state: State, window: Window) -> StaticBuffers:
         """Return buffers for a state and windows like these."""
         first: Tensor = next(iter_arrays(state))
-        parts = Window(*map(torch.zeros_like, window))
+        parts = window.map(torch.zeros_like)
         own = map_state(lambda part: part.detach().clone(), state)
         rates = (first.new_zeros(()), first.new_zeros(()))
         return StaticBuffers(parts, *rates, own, first.new_zeros(5))
@@ -95,7 +96,8 @@ class StaticBuffers:
     def fill(self, window: Window, learning_rate: float, ema: float) -> None:
         """Write the arguments of the next step."""
         for buffer, part in zip(self.window, window, strict=True):
-            buffer.copy_(part)
+            if buffer is not None:
+                buffer.copy_(part)
         self.learning_rate.fill_(learning_rate)
         self.ema_weight.fill_(ema)
 
@@ -159,12 +161,14 @@ class Trainer:
         initial: Callable[[Arrays], Arrays] | None = None,
         world: World = SINGLE_PROCESS,
         ngram_text: Ids | None = None,
+        teachers: Sequence[CharRNN] = (),
     ) -> None:
         """Make the network and try one window, to find what fits into memory.
 
         initial: turns the random weights of a new network into those to start from. ngram_text: the
         tokens that n-grams are chosen from, none where weights with their own n-grams are loaded
-        next; None is the training text.
+        next; None is the training text. teachers: on this device; part of the lanes read what they
+        write.
         """
         micro_batches = choose_micro_batches(shard_of(plan, world), device, world.local_size)
         self.model = make_model(plan, config.seed)
@@ -182,7 +186,16 @@ class Trainer:
         self._schedule = Schedule(self._peak, config)
         self._world = world
         self._own = world.shard(plan.batch_size)
-        self._lanes = make_lanes(corpus, plan, config)
+        written = count_written_lanes(plan.batch_size) if teachers else 0
+        self._lanes = make_lanes(
+            corpus, replace(plan, batch_size=plan.batch_size - written), config
+        )
+        self._batch_size = plan.batch_size
+        self._written: WrittenText | None = None
+        if teachers:
+            self._written = WrittenText(
+                teachers, corpus.train, written, plan.seq_len, config.seed, precision
+            )
         self._batches = Batches(self._lanes, corpus.vocab, device)
         self.cursor = Cursor()
         # Batches of whole records differ in size, and buffers do not.
@@ -192,7 +205,7 @@ class Trainer:
             self.model.to(device),
             config,
             precision,
-            targets_per_step(self._lanes),
+            targets_per_step(self._lanes) + written * plan.seq_len,
             self._graphs,
             world,
             is_async=is_async,
@@ -203,6 +216,8 @@ class Trainer:
         self._state: State | None = None
         self.update.set_micro_batches(micro_batches)
         window, _ = self._batches.read(self.cursor)
+        if self._written is not None:
+            window = join(window, self._written.blank())
         window = window.select(self._own)
         # Only a device that runs ahead needs them: a CPU takes a step's arguments as they are.
         self._buffers: StaticBuffers | None = None
@@ -221,6 +236,10 @@ class Trainer:
         """
         # The window, and the rates of this step.
         window, chars = self._batches.read(self.cursor)
+        if self._written is not None:
+            written = self._written.read(self.step)
+            window = join(window, written)
+            chars += self._batches.count_characters(written.targets)
         if self._world.world_size > 1:
             window = window.select(self._own)
         if total_steps != self._schedule.total_steps:
@@ -353,7 +372,7 @@ class Trainer:
         }
         for depth, layer in enumerate(self._state or ()):
             for part, tensor in enumerate(layer):
-                lanes = self._world.all_gather(tensor, self._lanes.batch_size)
+                lanes = self._world.all_gather(tensor, self._batch_size)
                 arrays[f"state.{depth}.{part}"] = lanes.cpu().numpy().copy()
         if isinstance(self._lanes, RecordLanes):
             arrays |= self._lanes.state_dict()
@@ -400,7 +419,7 @@ class Trainer:
     def _load_lane_states(self, arrays: Arrays) -> State | None:
         if "state.0.0" not in arrays:
             return None
-        whole = self.model.initial_state(self._lanes.batch_size)
+        whole = self.model.initial_state(self._batch_size)
         for depth, layer in enumerate(whole):
             for part, expected in enumerate(layer):
                 found = arrays[f"state.{depth}.{part}"]
@@ -449,6 +468,18 @@ def make_model(plan: Plan, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # a GPU's generator stays as it is
         return NETWORKS[plan.model.task](plan.model)
+
+
+def load_teachers(
+    models: Sequence[tuple[ModelConfig, Arrays]], device: torch.device
+) -> list[CharRNN]:
+    """Return networks of text that only read, from their shapes and weights by public name."""
+    teachers = []
+    for config, weights in models:
+        teacher = CharRNN(config)
+        load_numpy_state_dict(teacher, weights)
+        teachers.append(teacher.to(device).requires_grad_(False))
+    return teachers
 
 
 def fill_ngrams(ngrams: NGrams, ids: Ids, end: int | None) -> None:
