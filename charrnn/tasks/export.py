@@ -94,7 +94,8 @@ def export(
 ) -> ExportReport:
     """Export a model, named as everywhere, to a format; output: the file or folder to write.
 
-    labels: fixed in what is exported.
+    A file of C is called NAME.c, also where NAME alone is asked for. labels: fixed in what is
+    exported.
 
     Raises:
         ConfigError: there is no such format, the model cannot be exported to it, or the target
@@ -115,6 +116,8 @@ def export(
         file = with_labels(file, asked)
     target = Path(output) if output else Path(_usual_name(path, form.suffix, to))
     _check_target(target, form.suffix)
+    if form.suffix == ".c" and target.suffix != ".c":  # a compiler goes by the suffix
+        target = target.with_name(f"{target.name}.c")
     name = target.name.removesuffix(form.suffix)
     contents = form.make(file, name, config)
     # The main file is called as asked; others stand beside it, or all in the folder.
