@@ -27,6 +27,8 @@ from charrnn.storage import is_reserved, move_into_place, staged, write_atomical
 
 Make = Callable[[ModelFile, str, ExportConfig], dict[str, bytes]]
 Verify = Callable[[Path, Sequence[str], ModelFile, ExportConfig], Verified]
+OnMade = Callable[[Mapping[Path, int]], None]
+"""Called with the size in bytes of each file, by its path, before they are verified."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def export(
     labels: AskedLabels = (),
     overwrite: bool = False,
     checkpoints: str | Path,
+    on_made: OnMade = lambda sizes: None,
 ) -> ExportReport:
     """Export a model, named as everywhere, to a format; output: the file or folder to write.
 
@@ -125,16 +128,19 @@ def export(
     if not form.is_folder:
         places[name + form.suffix] = target
     _check_places(target, places.values(), is_folder=form.is_folder, overwrite=overwrite)
+    sizes = {places[each]: len(content) for each, content in contents.items()}
     with staged(target) as folder:
         made = folder / "made"
         for each, content in contents.items():
             _write(made / each, content, places[each])
-        verified = form.verify(made, list(contents), file, config) if config.verify else None
+        verified = None
+        if config.verify:
+            on_made(sizes)
+            verified = form.verify(made, list(contents), file, config)
         moves = {made: target}
         if not form.is_folder:
             moves = {made / each: place for each, place in places.items()}
         move_into_place(moves)
-    sizes = {places[each]: len(content) for each, content in contents.items()}
     return ExportReport(to, target, sizes, verified, time.perf_counter() - start_seconds)
 
 
