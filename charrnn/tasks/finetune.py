@@ -44,6 +44,7 @@ class InitialModel:
     point. has_new_bytes: the run writes rare characters as bytes, which the model could not.
     new_clusters: graphemes of several characters that the model could not write as one token.
     are_ngrams_dropped: the model has embeddings of n-grams, and the run is for a task without.
+    lacks_ngrams: the model has none, so that a run for text has none either.
     """
 
     model_name: str
@@ -53,6 +54,7 @@ class InitialModel:
     has_new_bytes: bool
     new_clusters: int = 0
     are_ngrams_dropped: bool = False
+    lacks_ngrams: bool = False
 
     @classmethod
     def of(cls, name: str, model: ModelFile, vocab: Vocab, task: str = "text") -> InitialModel:
@@ -65,6 +67,7 @@ class InitialModel:
             has_new_bytes=vocab.has_bytes and not model.vocab.has_bytes,
             new_clusters=len(vocab.clusters) - len(model.vocab.clusters),
             are_ngrams_dropped=model.config.ngram_rows > 0 and task != "text",
+            lacks_ngrams=model.config.ngram_rows == 0 and task == "text",
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -285,7 +285,8 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
             line += f"; {counted(count, 'grapheme')} of several characters {_be(count)} new to it"
         if initial.has_new_bytes:
             line += "; so are the bytes of rare characters"
-        yield line + "; without its n-grams" * initial.are_ngrams_dropped
+        line += "; without its n-grams" * initial.are_ngrams_dropped
+        yield line + "; without n-grams, as it has none" * initial.lacks_ngrams
 
 
 def _be(count: int) -> str:

@@ -75,6 +75,14 @@ def test_the_model_to_start_from_is_named_with_the_characters_new_to_it() -> Non
     )
 
 
+def test_a_model_to_start_from_without_n_grams_is_said_to_have_none() -> None:
+    initial = InitialModel("old", 5, None, "", has_new_bytes=False, lacks_ngrams=True)
+
+    assert list(describe_news(replace(OPENED, initial_model=initial))) == [
+        "starting from the weights of old; without n-grams, as it has none"
+    ]
+
+
 def test_windows_in_micro_batches_are_reported() -> None:
     assert list(describe_news(replace(STARTED, micro_batches=4))) == [
         "memory is short: each window is trained in 4 micro-batches"
