@@ -33,6 +33,7 @@ from charrnn.training.reports import Evaluation, Finished, Incident, Progress, S
 _FRAME_COLUMNS = 4  # a border and a blank at each side
 _FRAME_ROWS = 2
 _GAP = "  "  # between two figures
+_MANY_ROWS = 2  # for each n-gram: one in 27 finds its bucket full then
 _MAX_NEW_CHARACTERS = 40  # of those that are named
 _ECHO_LINE = Text("")  # where the terminal writes ^C without moving what is above
 
@@ -300,6 +301,11 @@ def _describe_rows(counts: RowCounts, rows: int) -> Iterator[str]:
             f"of about {counts.frequent:,} frequent n-grams of this text {counts.known:,} had a "
             f"row, {counts.added:,} took a free one and {lacking:,} found none; the table keeps "
             f"its {rows:,} rows"
+        )
+    elif rows > _MANY_ROWS * counts.frequent:
+        yield (
+            f"about {counts.frequent:,} n-grams are frequent in this text (4 times or more), so "
+            f"most of --ngram-rows {rows:,} stay empty; fewer do as well"
         )
 
 

@@ -99,6 +99,16 @@ def test_n_grams_that_find_rows_in_the_table_of_a_model_are_counted() -> None:
     ]
 
 
+def test_a_table_far_larger_than_the_text_needs_is_said_to_stay_empty() -> None:
+    counts = RowCounts(frequent=5000, taken=0, known=0, added=4990)
+
+    assert list(describe_news(with_rows(400_000, counts))) == [
+        "about 5,000 n-grams are frequent in this text (4 times or more), so most of --ngram-rows "
+        "400,000 stay empty; fewer do as well"
+    ]
+    assert not list(describe_news(with_rows(10_000, counts)))
+
+
 def test_windows_in_micro_batches_are_reported() -> None:
     assert list(describe_news(replace(STARTED, micro_batches=4))) == [
         "memory is short: each window is trained in 4 micro-batches"
