@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -32,6 +33,7 @@ charrnn export play --to onnx --label speaker=ROMEO
 """
 
 
+_SLOW_TO_COMPILE_BYTES = 6_000_000  # of C, for which gcc takes about 3 s
 _COMMON = ("to", "out", "overwrite", "dtype", "verify", "labels", "as_json")
 
 
@@ -92,11 +94,22 @@ def command(
             labels=labels,
             overwrite=overwrite,
             checkpoints=checkpoints,
+            on_made=_say_if_slow,
         )
     if as_json:
         click.echo(json.dumps(report.to_json(), allow_nan=False))
     else:
         show_report(report)
+
+
+def _say_if_slow(sizes: Mapping[Path, int]) -> None:
+    """Say that a large file of C is about to be compiled."""
+    for path, size in sizes.items():
+        if path.suffix == ".c" and size > _SLOW_TO_COMPILE_BYTES:
+            print_note(
+                f"{path} has {format_bytes(size)}: compiling it, to check it, takes a while; "
+                "--no-verify leaves that out"
+            )
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         sizes = f": {counted(train_chars, 'character')}" if train_chars else ""
         sizes += f", {val_chars:,} more held out" if (val_chars := corpus.get("val_chars")) else ""
         yield "text", corpus["name"] + sizes
-    rest = ", any other as its bytes" if model.get("has_bytes") else ""
+    rest = ", any other as its bytes" if model.get("has_bytes") and model["alphabet"] else ""
     clusters = len(model.get("clusters", ()))
     more = f" and {counted(clusters, 'grapheme')} of several" if clusters else ""
     yield "alphabet", _count_tokens(model) + more + rest
@@ -183,9 +183,11 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _count_tokens(vocab: Mapping[str, Any]) -> str:
-    """Return how many characters a vocabulary has, or tokens that stand between spaces."""
+    """Return how many characters, tokens between spaces or bytes a vocabulary has."""
     if "tokens" in vocab:
         return counted(len(vocab["tokens"]), "token")
+    if vocab.get("has_bytes") and not vocab["alphabet"]:
+        return "the 256 bytes"
     return counted(len(vocab["alphabet"]), "character")
 
 

@@ -128,6 +128,7 @@ _length = partial(setting, section="Length")
 _optimization = partial(setting, section="Optimization")
 _machine = partial(setting, section="Machine")
 _DECAY_RATE = 0.9995
+_NGRAM_DECAY = 1.0
 _EMBEDDING_DECAY = 0.1  # of tasks; of names in 18 languages it took 0.02 nats off (LOG.md)
 
 
@@ -263,7 +264,9 @@ class TrainConfig:
         None, "weight decay of embeddings", unset="0.1 where whole texts are read, else 0", ge=0
     )
     weight_decay_ngrams: float = _optimization(
-        1.0, "weight decay of the embeddings of n-grams: how fast seldom read ones fade", ge=0
+        _NGRAM_DECAY,
+        "weight decay of the embeddings of n-grams: how fast seldom read ones fade",
+        ge=0,
     )
     weight_decay_bias: float = _optimization(0.0, "weight decay of biases and initial states", ge=0)
     max_norm_input: float | None = _optimization(  # Srivastava et al. 2014
@@ -331,6 +334,14 @@ class TrainConfig:
                 f"ngram_rows {self.ngram_rows} works only with ngram_order 2 or more, not 1; leave "
                 "--ngram-rows out, or give a larger --ngram-order"
             )
+        if self.weight_decay_ngrams != _NGRAM_DECAY:
+            for name, none in (("ngram_order", 1), ("ngram_rows", 0)):
+                if getattr(self, name) == none:
+                    flag = "--" + name.replace("_", "-")
+                    raise ConfigError(
+                        f"weight_decay_ngrams {self.weight_decay_ngrams:g} does nothing with "
+                        f"{name} {none}; leave --weight-decay-ngrams or {flag} out"
+                    )
         if self.decay_rate != _DECAY_RATE and self.lr_schedule != "exponential":
             raise ConfigError(
                 f"decay_rate works only with lr_schedule exponential, not {self.lr_schedule}; "

@@ -176,12 +176,17 @@ def _unfairness(runs: Sequence[ComparedRun]) -> list[str]:
                 f"{run.name} was stopped after {run.steps_made:,}{total} steps, so its loss is not "
                 "yet that of its settings"
             )
-    seconds = {run.name: run.file.summary.get("elapsed_seconds") for run in runs}
+    seconds: dict[str, Any] = {run.name: run.file.summary.get("elapsed_seconds") for run in runs}
     known = [each for each in seconds.values() if isinstance(each, int | float)]
     if not notes and len(known) == len(runs) and max(known) > _EQUAL_TIMES * min(known):
-        shown = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+        shown = ", ".join(f"{name} {_format_seconds(value)}" for name, value in seconds.items())
         notes.append(f"the best models had unequal time to learn: {shown}")
     return notes
+
+
+def _format_seconds(seconds: float) -> str:
+    """Return a time with three digits or more, by which unequal times differ."""
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.3g} s"
 
 
 def _differing(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:

@@ -27,6 +27,8 @@ from charrnn.storage import is_reserved, move_into_place, staged, write_atomical
 
 Make = Callable[[ModelFile, str, ExportConfig], dict[str, bytes]]
 Verify = Callable[[Path, Sequence[str], ModelFile, ExportConfig], Verified]
+OnMade = Callable[[Mapping[Path, int]], None]
+"""Called with the size in bytes of each file, by its path, before they are verified."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,12 @@ def export(
     labels: AskedLabels = (),
     overwrite: bool = False,
     checkpoints: str | Path,
+    on_made: OnMade = lambda sizes: None,
 ) -> ExportReport:
     """Export a model, named as everywhere, to a format; output: the file or folder to write.
 
-    labels: fixed in what is exported.
+    A file of C is called NAME.c, also where NAME alone is asked for. labels: fixed in what is
+    exported.
 
     Raises:
         ConfigError: there is no such format, the model cannot be exported to it, or the target
@@ -115,6 +119,8 @@ def export(
         file = with_labels(file, asked)
     target = Path(output) if output else Path(_usual_name(path, form.suffix, to))
     _check_target(target, form.suffix)
+    if form.suffix == ".c" and target.suffix != ".c":  # a compiler goes by the suffix
+        target = target.with_name(f"{target.name}.c")
     name = target.name.removesuffix(form.suffix)
     contents = form.make(file, name, config)
     # The main file is called as asked; others stand beside it, or all in the folder.
@@ -122,16 +128,19 @@ def export(
     if not form.is_folder:
         places[name + form.suffix] = target
     _check_places(target, places.values(), is_folder=form.is_folder, overwrite=overwrite)
+    sizes = {places[each]: len(content) for each, content in contents.items()}
     with staged(target) as folder:
         made = folder / "made"
         for each, content in contents.items():
             _write(made / each, content, places[each])
-        verified = form.verify(made, list(contents), file, config) if config.verify else None
+        verified = None
+        if config.verify:
+            on_made(sizes)
+            verified = form.verify(made, list(contents), file, config)
         moves = {made: target}
         if not form.is_folder:
             moves = {made / each: place for each, place in places.items()}
         move_into_place(moves)
-    sizes = {places[each]: len(content) for each, content in contents.items()}
     return ExportReport(to, target, sizes, verified, time.perf_counter() - start_seconds)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
-from charrnn.config import ModelConfig, TextConfig
+from charrnn.config import ModelConfig, TextConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.data.labels import Labels
 from charrnn.errors import ConfigError
@@ -44,6 +44,7 @@ class InitialModel:
     point. has_new_bytes: the run writes rare characters as bytes, which the model could not.
     new_clusters: graphemes of several characters that the model could not write as one token.
     are_ngrams_dropped: the model has embeddings of n-grams, and the run is for a task without.
+    lacks_ngrams: the model has none, so that a run for text has none either.
     """
 
     model_name: str
@@ -53,6 +54,7 @@ class InitialModel:
     has_new_bytes: bool
     new_clusters: int = 0
     are_ngrams_dropped: bool = False
+    lacks_ngrams: bool = False
 
     @classmethod
     def of(cls, name: str, model: ModelFile, vocab: Vocab, task: str = "text") -> InitialModel:
@@ -65,6 +67,7 @@ class InitialModel:
             has_new_bytes=vocab.has_bytes and not model.vocab.has_bytes,
             new_clusters=len(vocab.clusters) - len(model.vocab.clusters),
             are_ngrams_dropped=model.config.ngram_rows > 0 and task != "text",
+            lacks_ngrams=model.config.ngram_rows == 0 and task == "text",
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -105,6 +108,12 @@ def with_model_shape(
         raise ConfigError(
             f"model {name!r} has {model.num_parameters:,} parameters, which a run from its weights "
             "keeps; leave --parameters out, or train a new model without --init-from"
+        )
+    decay = settings.get("weight_decay_ngrams", TrainConfig.weight_decay_ngrams)
+    if task == "text" and not model.ngram_rows and decay != TrainConfig.weight_decay_ngrams:
+        raise ConfigError(
+            f"model {name!r} has no n-grams, so weight_decay_ngrams {decay:g} does nothing; leave "
+            "--weight-decay-ngrams out, or train a new model without --init-from"
         )
     for key, value in shape.items():
         given = settings.get(key)

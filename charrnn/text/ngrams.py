@@ -18,6 +18,7 @@ R = rows, N = the longest n-gram (`ngram_order`), S = tokens of a text.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,20 @@ _COUNTERS_PER_TOKEN = 4
 _FEWEST_COUNTERS = 1 << 12
 _MOST_COUNTERS = 1 << 22
 _FEWEST = 4  # times that an n-gram must occur: rarer ones teach a network to recite (LOG.md)
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How the frequent n-grams of a text found rows in a table.
+
+    frequent: how many the text has, about. taken: the rows that had an n-gram before. known: of the
+    frequent ones those that had a row; added: those that took one that was free.
+    """
+
+    frequent: int
+    taken: int
+    known: int
+    added: int
 
 
 def hash_ngrams(keys: list[int], rows: int) -> Iterator[tuple[int, int]]:
@@ -90,6 +105,10 @@ def find_rows(
 
 def _buckets(codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return ((codes * TO_BUCKET & MASK) * count) >> 32
+
+
+def _checks(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (codes * TO_CHECK & MASK) >> 8
 
 
 def find_ngrams(
@@ -163,7 +182,7 @@ def place_ngrams(codes: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
     buckets = buckets[by_bucket]
     rank = np.arange(len(codes)) - np.searchsorted(buckets, buckets)
     has_room = rank < BUCKET
-    check[(BUCKET * buckets + rank)[has_room]] = ((codes * TO_CHECK & MASK) >> 8)[has_room]
+    check[(BUCKET * buckets + rank)[has_room]] = _checks(codes)[has_room]
     return check
 
 
@@ -196,6 +215,17 @@ def add_ngrams(check: NDArray[np.float32], chosen: NDArray[np.float32]) -> NDArr
         buckets = np.flatnonzero(is_added)
         filled[buckets, is_free.argmax(1)[buckets]] = column[buckets]
     return filled.reshape(-1)
+
+
+def count_known(check: NDArray[np.float32], codes: NDArray[np.int64]) -> int:
+    """Return how many n-grams of these codes (F,) have a row in a table with these checks (R,).
+
+    >>> codes = find_ngrams(np.tile([0, 1, 2], 50), order=3, keys=np.arange(1, 4))
+    >>> count_known(place_ngrams(codes[:2], rows=64), codes)
+    2
+    """
+    in_bucket = check.reshape(-1, BUCKET)[_buckets(codes, len(check) // BUCKET)]
+    return int((in_bucket == _checks(codes)[:, None]).any(1).sum())
 
 
 def _parts(ids: Ids) -> list[Ids]:

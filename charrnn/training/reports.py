@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from charrnn.config import Length, ModelConfig
+from charrnn.text.ngrams import RowCounts
 from charrnn.training.plan import Plan
 from charrnn.training.trouble import Trouble
 
@@ -29,6 +30,8 @@ class Started:
     parts in which the lanes of a window are read. processes: they train together, with `threads`
     each. length_history: how the length of a resumed run changed before; None if that is not all
     that it takes to repeat the run. snapshots_bytes: of the weights that are kept along the way.
+    row_counts: how the text's n-grams found rows in a new run's table, where its size was given, or
+    is that of the model that the run starts from.
     """
 
     plan: Plan
@@ -45,6 +48,7 @@ class Started:
     processes: int = 1
     length_history: tuple[Length, ...] | None = ()
     snapshots_bytes: int = 0
+    row_counts: RowCounts | None = None
 
 
 @dataclass(frozen=True)

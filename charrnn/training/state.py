@@ -122,6 +122,9 @@ class TrainingState:
             ngram_text,
             load_teachers(teachers, self.device),
         )
+        # Rows that were not asked for are as many as suit the text.
+        is_asked_for = resume is None and config.ngram_rows is not None
+        self.row_counts = self.trainer.row_counts if is_asked_for else None
         self.stats = TrainingStats(best, config.clip_grad_norm)
         self._groups: Groups = {}
         if resume is not None:
@@ -320,6 +323,7 @@ class TrainingState:
             resumed_from_step=self.trainer.step,
             processes=self.world.world_size,
             length_history=self.length_history,
+            row_counts=self.row_counts,
         )
 
     def incident(self, kind: str, result: StepResult, level_nats: float) -> Incident:

@@ -33,7 +33,14 @@ from charrnn.model.ngrams import NGrams
 from charrnn.model.seq2seq import Seq2Seq
 from charrnn.model.tagger import Tagger
 from charrnn.state import iter_arrays, map_state, select_rows
-from charrnn.text.ngrams import add_ngrams, choose_ngrams
+from charrnn.text.ngrams import (
+    NO_CHECK,
+    RowCounts,
+    add_ngrams,
+    count_known,
+    find_ngrams,
+    place_ngrams,
+)
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distillation import WrittenText, count_written_lanes, join
@@ -148,7 +155,8 @@ class PendingResults:
 class Trainer:
     """Trains one network on one text; `step` counts the windows read, `cursor` is the next one.
 
-    rate_factor: multiplies every learning rate.
+    rate_factor: multiplies every learning rate. row_counts: how n-grams of the text found rows;
+    None without n-grams.
     """
 
     def __init__(
@@ -174,10 +182,11 @@ class Trainer:
         self.model = make_model(plan, config.seed)
         if initial is not None:
             load_numpy_state_dict(self.model, initial(numpy_state_dict(self.model)))
+        self.row_counts: RowCounts | None = None
         if isinstance(self.model, CharRNN) and self.model.ngrams is not None:
             text = corpus.train if ngram_text is None else ngram_text
             end = plan.model.vocab_size - 1 if plan.model.has_end else None
-            fill_ngrams(self.model.ngrams, text, end)
+            self.row_counts = fill_ngrams(self.model.ngrams, text, end)
         self.step = 0
         self.learning_rate = 0.0
         self.rate_factor = 1.0
@@ -482,16 +491,23 @@ def load_teachers(
     return teachers
 
 
-def fill_ngrams(ngrams: NGrams, ids: Ids, end: int | None) -> None:
+def fill_ngrams(ngrams: NGrams, ids: Ids, end: int | None) -> RowCounts:
     """Fill the rows without an n-gram with the frequent ones of a text; others keep their own.
 
     A new table is filled so. One that came with a model has learned its rows. end: the token that
     ends a record, None without records.
     """
-    check = ngrams.check.detach().numpy()
+    before = ngrams.check.detach().numpy().copy()
     keys = ngrams.key.detach().numpy().astype(np.int64)
-    chosen = choose_ngrams(ids, ngrams.order, len(check), keys, end)
-    ngrams.keep(add_ngrams(check, chosen))
+    codes = find_ngrams(ids, ngrams.order, keys, end)
+    after = add_ngrams(before, place_ngrams(codes, len(before)))
+    ngrams.keep(after)
+    return RowCounts(
+        frequent=len(codes),
+        taken=int((before != NO_CHECK).sum()),
+        known=count_known(before, codes),
+        added=int((after != before).sum()),
+    )
 
 
 NETWORKS: dict[str, type[Network]] = {

@@ -10,6 +10,7 @@ import pytest
 
 from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.storage import format_bytes
 from tests.cli.program import Text, complaint, end_of, output_of, run_without
 from tests.generation.record_models import WHO, make_records_file
 from tests.generation.task_models import make_task_file
@@ -78,6 +79,23 @@ def test_labels_are_fixed_by_option(save: Callable[[ModelFile], None], capsys: T
     assert '<select class="label"' not in Path("one.html").read_text()
     code, message = complaint(capsys, "export", "book", "--to", "html", "--label", "HAMLET")
     assert (code, "HAMLET" in message) == (2, True)
+
+
+def test_a_large_file_of_c_is_said_to_take_a_while(
+    save: Callable[[ModelFile], None], capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(make_records_file())
+    options = ("export", "book", "--to", "c", "--overwrite", *SHORT)
+    assert end_of(*options) == 0
+    assert "takes a while" not in capsys.readouterr().err
+
+    monkeypatch.setattr("charrnn.cli.export._SLOW_TO_COMPILE_BYTES", 1000)
+    assert end_of(*options) == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    size = format_bytes(Path("book.c").stat().st_size)
+    assert first.startswith(f"book.c has {size}: compiling it, to check it, takes a while; --no-v")
+    assert end_of(*options[:-2], "--no-verify") == 0
+    assert "takes a while" not in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(save: Callable[[ModelFile], None], capsys: Text) -> None:

@@ -19,6 +19,7 @@ from charrnn.checkpoint.model_file import ModelFile
 from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.cli import console
 from charrnn.storage import format_bytes
+from charrnn.text.vocab import Vocab
 from tests.cli.program import Text, complaint, end_of, objects_of, output_of
 
 Make = Callable[..., ModelFile]
@@ -91,6 +92,15 @@ def test_info_tells_parameters_in_n_grams_apart(
 
     dense = 5 * 3 + 4 * 4 * (3 + 4 + 2) + 4 * 5 + 5
     assert line.endswith(f"units, {dense} parameters + 1.2k in n-grams up to 3")
+
+
+def test_info_of_a_model_of_bytes_counts_them(
+    runs: list[RunFolder], capsys: Text, make_model: Make
+) -> None:
+    runs[1].save_best(replace(make_model(vocab_size=256), vocab=Vocab.of_bytes()))
+
+    lines = output_of(capsys, "info", "alpha").splitlines()
+    assert ["alphabet", "the", "256", "bytes"] in [line.split() for line in lines]
 
 
 def test_info_tells_a_person_ten_things(

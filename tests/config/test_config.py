@@ -110,6 +110,18 @@ def test_n_grams_without_rows_and_rows_without_n_grams_are_refused(
     assert said in error_of(cls, **settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "none", "flag"),
+    [("ngram_order", 1, "--ngram-order"), ("ngram_rows", 0, "--ngram-rows")],
+)
+def test_a_decay_of_n_grams_that_there_are_not_is_refused(name: str, none: int, flag: str) -> None:
+    assert error_of(TrainConfig, weight_decay_ngrams=0.5, **{name: none}) == (
+        f"weight_decay_ngrams 0.5 does nothing with {name} {none}; leave --weight-decay-ngrams or "
+        f"{flag} out"
+    )
+    assert TrainConfig(weight_decay_ngrams=1, **{name: none})  # as it is unless given
+
+
 # Ranges
 
 SWITCHES: dict[str, dict[str, Any]] = {

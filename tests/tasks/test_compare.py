@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +14,7 @@ import pytest
 
 import charrnn
 from charrnn.analysis.bootstrap import bootstrap
-from charrnn.checkpoint.model_file import read_model
+from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.errors import ConfigError
 from charrnn.tasks import compare
 from charrnn.tasks.compare import Comparison, Difference, block_ends
@@ -236,3 +238,21 @@ def test_unequal_time_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ]
     runs[1].file.summary["elapsed_seconds"] = 44.0
     assert compare._unfairness(runs) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "shown"),
+    [
+        ((0.8, 1.2), ["0.8 s", "1.2 s"]),
+        ((9.7, 10.8), ["9.7 s", "10.8 s"]),
+        ((99.6, 12_345.6), ["99.6 s", "12346 s"]),
+    ],
+)
+def test_unequal_times_are_shown_by_figures_that_differ(
+    make_model: Callable[..., ModelFile], times: tuple[float, float], shown: list[str]
+) -> None:
+    files = [replace(make_model(), summary={"elapsed_seconds": time}) for time in times]
+    named = zip("ab", files, strict=True)
+    runs = [compare.ComparedRun(name, file, {}, None) for name, file in named]
+
+    assert compare._unfairness(runs)[0].endswith(f": a {shown[0]}, b {shown[1]}")

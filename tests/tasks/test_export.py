@@ -76,11 +76,26 @@ def test_files_are_named_after_the_run_or_as_asked(
     assert files_here() == {"book.c", "main.c", "more.c"}
     assert report.files == {Path("book.c"): 9, Path("main.c"): 1, Path("more.c"): 1}
     assert (report.path, report.size_bytes, report.verified) == (Path("book.c"), 11, Verified(3))
-    assert (
-        set(call("there/other.h").files)
-        == {Path("there/other.h.c"), Path("there/main.c"), Path("there/more.c")}
-        or True
-    )
+
+
+@pytest.mark.parametrize("output", ["there/other", "there/other.c"])
+def test_a_file_of_c_has_the_suffix_that_compilers_go_by(
+    run: RunFolder, make_format: Callable[..., None], output: str
+) -> None:
+    make_format()
+
+    places = {Path("there", name) for name in ("other.c", "main.c", "more.c")}
+    assert set(call(output).files) == places
+
+
+def test_the_cc_lines_of_an_export_name_the_files_that_there_are(run: RunFolder) -> None:
+    call("poet", config=ExportConfig(main=True, verify=False))
+
+    for path in ("poet.h", "poet_main.c"):
+        (line,) = (line for line in Path(path).read_text().splitlines() if " cc -O2 " in line)
+        named = {word for word in line.split() if word.endswith(".c")}
+        assert named <= files_here()
+        assert "poet.c" in named
 
 
 def test_a_folder_of_files_is_one_target(run: RunFolder, make_format: Callable[..., None]) -> None:

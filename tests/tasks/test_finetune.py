@@ -240,6 +240,17 @@ def test_a_task_without_n_grams_leaves_those_of_the_model_behind_and_says_so(
     assert not {"ngram_order", "ngram_rows"} & shape.keys()
 
 
+def test_a_model_without_n_grams_gives_a_run_for_text_none(make_model: MakeModel) -> None:
+    plain = make_model()
+    model = make_model(ngram_order=3, ngram_rows=16)
+
+    assert InitialModel.of("plain", plain, plain.vocab).lacks_ngrams
+    assert not InitialModel.of("plain", plain, plain.vocab, "tagging").lacks_ngrams
+    assert not InitialModel.of("book", model, model.vocab).lacks_ngrams
+    shape = with_model_shape(plain.config, "plain", {}, "text")
+    assert not make_plan(TrainConfig(steps=3, **shape), 5, train_tokens=10_000).model.ngram_rows
+
+
 def test_a_run_takes_the_n_grams_of_its_model_and_may_ask_for_no_others(
     make_model: MakeModel,
 ) -> None:
@@ -251,6 +262,17 @@ def test_a_run_takes_the_n_grams_of_its_model_and_may_ask_for_no_others(
         with_model_shape(config, "book", {"ngram_order": 5}, "text")
     with pytest.raises(ConfigError, match="ngram_order of model 'plain' is 1 and cannot become 5"):
         with_model_shape(make_model().config, "plain", {"ngram_order": 5}, "text")
+    with pytest.raises(ConfigError, match="ngram_rows of model 'plain' is 0 and cannot become 8"):
+        with_model_shape(make_model().config, "plain", {"ngram_rows": 8}, "text")
+
+
+def test_a_decay_of_n_grams_is_refused_where_the_model_has_none(make_model: MakeModel) -> None:
+    decay = {"weight_decay_ngrams": 0.5}
+    with pytest.raises(ConfigError, match="'plain' has no n-grams, so weight_decay_ngrams"):
+        with_model_shape(make_model().config, "plain", decay, "text")
+
+    config = make_model(ngram_order=3, ngram_rows=16).config
+    assert with_model_shape(config, "book", decay, "text")["weight_decay_ngrams"] == 0.5
 
 
 def test_a_run_can_start_from_a_file_without_a_training_summary(

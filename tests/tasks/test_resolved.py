@@ -95,6 +95,14 @@ def test_a_run_that_was_stopped_and_resumed_is_repeated_too(unsteady: str) -> No
     assert have_same_weights(best("first"), repeat("first"))
 
 
+def test_a_run_on_a_text_too_short_for_n_grams_is_repeated_whatever_their_decay(book: str) -> None:
+    settings = SMALL | {"ngram_order": None, "ngram_rows": None}
+    run(steps=5, name="first", weight_decay_ngrams=0.5, **settings)
+
+    assert not best("first").config.ngram_rows
+    assert have_same_weights(best("first"), repeat("first"))
+
+
 def test_a_repetition_may_be_stopped_and_resumed(unsteady: str) -> None:
     run(**SMALL, budget="1.5s", eval_every=20, name="first")
     repeat_settings = {k: v for k, v in resolved("first").items() if k != "corpus"}

@@ -18,7 +18,7 @@ from charrnn.data.corpus import corpus_from_text
 from charrnn.errors import OutOfMemoryError
 from charrnn.model.network import CharRNN, copy_model, load_numpy_state_dict, numpy_state_dict
 from charrnn.model.ngrams import NGrams
-from charrnn.text.ngrams import NO_CHECK, choose_ngrams
+from charrnn.text.ngrams import NO_CHECK, RowCounts, choose_ngrams, find_ngrams
 from charrnn.training import memory
 from charrnn.training.loop import train
 from charrnn.training.memory import training_bytes
@@ -349,11 +349,11 @@ def test_a_resumed_run_has_the_n_grams_of_its_state_and_chooses_none(
     snapshot = [r for r in reports_of(settings={"steps": 9}) if isinstance(r, Snapshot)][-1]
     read = []
 
-    def choose(ids: Any, *rest: Any) -> Any:
+    def find(ids: Any, *rest: Any) -> Any:
         read.append(len(ids))
-        return choose_ngrams(ids, *rest)
+        return find_ngrams(ids, *rest)
 
-    monkeypatch.setattr("charrnn.training.trainer.choose_ngrams", choose)
+    monkeypatch.setattr("charrnn.training.trainer.find_ngrams", find)
     resumed = reports_of(settings={"steps": 11}, resume=snapshot)[-1]
 
     assert sum(read) == 0
@@ -419,6 +419,40 @@ def test_rows_that_came_with_a_model_keep_their_n_grams_and_free_ones_get_new_on
 
     assert filled[[0, 5, 63]].tolist() == [11, 22, 33]
     assert (filled != NO_CHECK).sum() > 30
+
+
+def test_it_is_counted_how_n_grams_of_a_text_found_rows() -> None:
+    codes = find_ngrams(CORPUS.train, 4, np.arange(1, CORPUS.vocab.size + 1))
+    new = make_trainer()
+    check = new.model.ngrams.check.detach().numpy().copy()
+    filled = int((check != NO_CHECK).sum())
+
+    assert len(codes) > filled  # some found their bucket full
+    assert new.row_counts == RowCounts(len(codes), taken=0, known=0, added=filled)
+    # Of a model that has half of them, and one n-gram of another text.
+    half = np.flatnonzero(check != NO_CHECK)[::2]
+    foreign = np.full(64, NO_CHECK, np.float32)
+    foreign[half] = check[half]
+    free = int(np.flatnonzero(check == NO_CHECK)[0])
+    foreign[free] = 11
+    other = make_trainer(initial=lambda weights: weights | {"ngrams.check": foreign})
+    counts = other.row_counts
+    after = other.model.ngrams.check.detach().numpy()
+    assert counts is not None
+    assert (counts.taken, counts.known) == (len(half) + 1, len(half))
+    assert counts.added == int((after != NO_CHECK).sum()) - counts.taken > 0
+
+
+@pytest.mark.parametrize(("settings", "is_told"), [({}, True), ({"ngram_rows": None}, False)])
+def test_rows_are_reported_where_the_text_did_not_decide_how_many(
+    settings: dict[str, Any], is_told: bool
+) -> None:
+    first, *_, last = reports_of(settings={"steps": 9} | settings)
+
+    assert (first.row_counts is not None) is is_told
+    snapshot = last.snapshot
+    resumed = reports_of(settings={"steps": 11} | settings, resume=snapshot)[0]
+    assert resumed.row_counts is None
 
 
 def test_keys_of_a_model_count_when_n_grams_are_chosen_and_come_back_when_it_resumes() -> None:

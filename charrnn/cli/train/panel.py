@@ -27,11 +27,13 @@ from charrnn.errors import counted
 from charrnn.storage import format_bytes
 from charrnn.tasks.recorder import RunFinished, Written
 from charrnn.tasks.train import Opened, Reading, RunReport
+from charrnn.text.ngrams import RowCounts
 from charrnn.training.reports import Evaluation, Finished, Incident, Progress, Started
 
 _FRAME_COLUMNS = 4  # a border and a blank at each side
 _FRAME_ROWS = 2
 _GAP = "  "  # between two figures
+_MANY_ROWS = 2  # for each n-gram: one in 27 finds its bucket full then
 _MAX_NEW_CHARACTERS = 40  # of those that are named
 _ECHO_LINE = Text("")  # where the terminal writes ^C without moving what is above
 
@@ -254,6 +256,8 @@ def describe_news(report: RunReport, unit: LossUnit = UNITS["text"]) -> Iterator
         if report.plan.machine_speed is not None and not report.resumed_from_step:
             units = report.plan.model.hidden_size
             yield f"chosen by this machine's speed: {units} units; --hidden-size {units} fixes them"
+        if report.row_counts is not None:
+            yield from _describe_rows(report.row_counts, report.plan.model.ngram_rows)
     elif isinstance(report, Incident):
         yield _describe_incident(report, unit)
 
@@ -285,7 +289,24 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
             line += f"; {counted(count, 'grapheme')} of several characters {_be(count)} new to it"
         if initial.has_new_bytes:
             line += "; so are the bytes of rare characters"
-        yield line + "; without its n-grams" * initial.are_ngrams_dropped
+        line += "; without its n-grams" * initial.are_ngrams_dropped
+        yield line + "; without n-grams, as it has none" * initial.lacks_ngrams
+
+
+def _describe_rows(counts: RowCounts, rows: int) -> Iterator[str]:
+    """Yield what became of the n-grams of a text, where the table was not made for it."""
+    if counts.taken:
+        lacking = max(0, counts.frequent - counts.known - counts.added)
+        yield (
+            f"of about {counts.frequent:,} frequent n-grams of this text {counts.known:,} had a "
+            f"row, {counts.added:,} took a free one and {lacking:,} found none; the table keeps "
+            f"its {rows:,} rows"
+        )
+    elif rows > _MANY_ROWS * counts.frequent:
+        yield (
+            f"about {counts.frequent:,} n-grams are frequent in this text (4 times or more), so "
+            f"most of --ngram-rows {rows:,} stay empty; fewer do as well"
+        )
 
 
 def _be(count: int) -> str:

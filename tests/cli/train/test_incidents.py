@@ -16,7 +16,8 @@ from charrnn.cli.train.display import PlainLines
 from charrnn.cli.train.panel import LivePanel, describe_news, format_corpus, format_model
 from charrnn.data.corpus import corpus_from_text
 from charrnn.tasks.finetune import InitialModel
-from charrnn.training.reports import Incident
+from charrnn.text.ngrams import RowCounts
+from charrnn.training.reports import Incident, Started
 from tests.cli.train.sample_reports import OPENED, RUN, SPIKE, STARTED, TROUBLE
 
 
@@ -73,6 +74,39 @@ def test_the_model_to_start_from_is_named_with_the_characters_new_to_it() -> Non
         r"starting from the weights of old; 2 characters are new to it: 'é\x1b'; so are the bytes "
         "of rare characters"
     )
+
+
+def test_a_model_to_start_from_without_n_grams_is_said_to_have_none() -> None:
+    initial = InitialModel("old", 5, None, "", has_new_bytes=False, lacks_ngrams=True)
+
+    assert list(describe_news(replace(OPENED, initial_model=initial))) == [
+        "starting from the weights of old; without n-grams, as it has none"
+    ]
+
+
+def with_rows(rows: int, counts: RowCounts) -> Started:
+    """Return the report of a run whose table of n-grams has so many rows."""
+    model = replace(STARTED.plan.model, ngram_order=5, ngram_rows=rows)
+    return replace(STARTED, plan=replace(STARTED.plan, model=model), row_counts=counts)
+
+
+def test_n_grams_that_find_rows_in_the_table_of_a_model_are_counted() -> None:
+    counts = RowCounts(frequent=5000, taken=3500, known=1200, added=300)
+
+    assert list(describe_news(with_rows(4000, counts))) == [
+        "of about 5,000 frequent n-grams of this text 1,200 had a row, 300 took a free one and "
+        "3,500 found none; the table keeps its 4,000 rows"
+    ]
+
+
+def test_a_table_far_larger_than_the_text_needs_is_said_to_stay_empty() -> None:
+    counts = RowCounts(frequent=5000, taken=0, known=0, added=4990)
+
+    assert list(describe_news(with_rows(400_000, counts))) == [
+        "about 5,000 n-grams are frequent in this text (4 times or more), so most of --ngram-rows "
+        "400,000 stay empty; fewer do as well"
+    ]
+    assert not list(describe_news(with_rows(10_000, counts)))
 
 
 def test_windows_in_micro_batches_are_reported() -> None:
