@@ -72,7 +72,8 @@ class Opened:
     budget_seconds: None where steps or epochs say how long. room_bytes: what the folder will hold
     at most. resumed_step: where a run continues. is_found: it is an unfinished run of the same
     command. damaged: files that could not be read: states after resumed_step, whose steps are made
-    again, and the best model. initial_model: what a new run starts from.
+    again, and the best model. initial_model: what a new run starts from. teachers: names of models
+    that it learns from too.
     """
 
     run: RunFolder
@@ -83,6 +84,7 @@ class Opened:
     is_found: bool = False
     damaged: tuple[DamagedState, ...] = ()
     initial_model: InitialModel | None = None
+    teachers: tuple[str, ...] = ()
 
 
 RunReport = Reading | Opened | Report | Written | RunFinished
@@ -407,6 +409,7 @@ def _open_folder(
         room_bytes=room_bytes,
         resumed_step=None if snapshot is None else snapshot.step,
         initial_model=request.initial_model(corpus.vocab),
+        teachers=request.run.distill_from,
     )
 
 

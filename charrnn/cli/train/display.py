@@ -95,6 +95,7 @@ def _make_record(report: RunReport) -> dict[str, Any] | None:
             "resumed_step": report.resumed_step,
             "is_found": report.is_found,
             "init_from": report.initial_model and report.initial_model.as_json(),
+            "distill_from": list(report.teachers),
             "damaged": [str(each.path) for each in report.damaged],
         }
     if isinstance(report, Evaluation):

@@ -291,6 +291,10 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
             line += "; so are the bytes of rare characters"
         line += "; without its n-grams" * initial.are_ngrams_dropped
         yield line + "; without n-grams, as it has none" * initial.lacks_ngrams
+    if opened.teachers:
+        names = ", ".join(opened.teachers)
+        write = "it writes" if len(opened.teachers) == 1 else "they write together"
+        yield f"learning from {names}, too: half of the lanes read what {write}"
 
 
 def _describe_rows(counts: RowCounts, rows: int) -> Iterator[str]:

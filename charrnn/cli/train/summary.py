@@ -78,7 +78,9 @@ def show_summary(console: Console, report: RunFinished, opened: Opened | None = 
         alphabet = opened.corpus.vocab.alphabet if opened else ""
         show_line(console, describe_loss(finished.best_val_nats, alphabet))
     if finished.reason != "stopped" and task == "text":  # a run that may continue is not judged
-        ahead = extrapolate(finished.epochs)
+        # The curves are those of runs that read the text alone.
+        is_taught = opened is not None and bool(opened.teachers)
+        ahead = None if is_taught else extrapolate(finished.epochs)
         for line in judge_run(finished, ahead, report.baselines_bpc, report.val_chars):
             show_line(console, line)
         if by_source := finished.best_val_by_source_nats:
@@ -131,11 +133,12 @@ def show_line(console: Console, line: str) -> None:
 
 
 def judge_run(
-    finished: Finished, ahead: Extrapolation, baselines_bpc: dict[str, float], val_chars: int
+    finished: Finished, ahead: Extrapolation | None, baselines_bpc: dict[str, float], val_chars: int
 ) -> list[str]:
     """Return the advice, a sentence a line: simpler models, the fit, and what more would gain.
 
-    ahead: what twice the time and text gain runs as long as this one. baselines_bpc: what simpler
+    ahead: what twice the time and text gain runs as long as this one; None if that is not known.
+    baselines_bpc: what simpler
     models need on the held-out text, in bits per character; val_chars: the length of that text.
     """
     train_nats = finished.best_train_eval_nats
@@ -167,8 +170,8 @@ def judge_run(
     # A run that got worse gains nothing by more time, and one that overfits needs text instead.
     gap = (val_nats - train_nats) / val_nats
     is_overfit = gap > (_MIN_BALANCED_GAP if finished.got_worse else _MAX_BALANCED_GAP)
-    time_gain = 0.0 if finished.got_worse else ahead.twice_the_time
-    text_gain = ahead.twice_the_text
+    time_gain = 0.0 if finished.got_worse or ahead is None else ahead.twice_the_time
+    text_gain = 0.0 if ahead is None else ahead.twice_the_text
     needs_time = not is_overfit and time_gain >= text_gain
     if is_overfit:
         fit = (
@@ -188,13 +191,12 @@ def judge_run(
             f"it underfits ({losses}): there is more to learn from this text. "
             f"{_MORE_TIME if needs_time else _MORE_UNITS}"
         )
-    return [
-        f"{scores}; {_compare(own, baselines_bpc, needs_time)}",
-        *of_records,
-        fit,
+    estimate = (
         f"estimate: training twice as long: {_format_gain(time_gain, val_nats)}; "
-        f"twice as much text: {_format_gain(text_gain, val_nats)}",
-    ]
+        f"twice as much text: {_format_gain(text_gain, val_nats)}"
+    )
+    compared = f"{scores}; {_compare(own, baselines_bpc, needs_time)}"
+    return [compared, *of_records, fit, *[estimate] * (ahead is not None)]
 
 
 def _judge_records(finished: Finished, val_nats: float) -> list[str]:
