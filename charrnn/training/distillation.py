@@ -7,8 +7,10 @@ more, and what is new cannot be learned by heart (Kim et al. 2025, arXiv:2509.14
 each window read the text itself as before.
 
 The teachers write in blocks of many streams, since a product for all of them costs little more than
-for one. While a block is read, the next one is written, some tokens at each step. What a block
-holds follows from the seed and its number, so there is nothing to save.
+for one. While a block is read, the next one is written, some tokens at each step. Writing takes as
+long as training, and text that is read four times teaches as much as text that is always new, so
+the lanes read the last four blocks. What a block holds follows from the seed and its number: there
+is nothing to save.
 
 W = lanes that read written text, T = window length, N = streams, L = tokens of a stream,
 K = likely tokens, V = vocabulary.
@@ -16,6 +18,7 @@ K = likely tokens, V = vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,8 +34,9 @@ from charrnn.training.batches import Window
 _STREAMS = 256
 _STREAM_TOKENS = 512
 _PROMPT_TOKENS = 64  # of the training text, after which a stream begins
-_MOST_LIKELY = 64  # tokens whose probabilities are kept where the alphabet is large
-_SMALL_ALPHABET = 2 * _MOST_LIKELY  # of which all are kept
+_READINGS = 4  # of each block
+_MOST_LIKELY = 32  # tokens whose probabilities are kept where the alphabet is large
+_SMALL_ALPHABET = 128  # tokens, of which all are kept
 _WRITTEN_SHARE = 0.5  # of the lanes
 _BLOCK_STRIDE = 1_000_003  # keeps the blocks of neighbouring seeds apart
 
@@ -72,32 +76,33 @@ class WrittenText:
         for teacher in teachers:
             if teacher.ngrams is not None:
                 teacher.ngrams.is_async = is_asynchronous(self._device)
-        windows = max(1, _STREAM_TOKENS // seq_len)
-        self._rounds = max(1, _STREAMS // lanes)
-        self._shape = (self._rounds * lanes, windows * seq_len)
-        self._windows = windows
-        self._blocks: dict[int, _Block] = {}  # the one that is read, and the next
-
-    @property
-    def _steps(self) -> int:
-        """Windows of a block."""
-        return self._rounds * self._windows
+        self._readings = math.gcd(lanes, _READINGS)
+        self._group = lanes // self._readings  # lanes that read the same block
+        self._windows = max(1, _STREAM_TOKENS // seq_len)
+        self._rounds = max(1, _STREAMS // self._group)
+        self._steps = self._rounds * self._windows  # in which a group reads a block
+        self._shape = (self._rounds * self._group, self._windows * seq_len)
+        self._blocks: dict[int, _Block] = {}  # those that are read, and the next
 
     def read(self, step: int) -> Window:
         """Return the window of a step, without labels; write a part of the block after it."""
         number, place = divmod(step, self._steps)
-        for each in set(self._blocks) - {number, number + 1}:
-            del self._blocks[each]
-        for each in (number, number + 1):
-            if each not in self._blocks:
-                self._blocks[each] = self._begin(each)
-        block = self._blocks[number]
+        # Of the first blocks there are no older ones, so all groups read the same.
+        read = [max(0, number - k) for k in range(self._readings)]
+        kept = {*read, number + 1}
+        self._blocks = {each: self._blocks.get(each) or self._begin(each) for each in kept}
         length = self._shape[1]
-        block.write_up_to(length)
+        for each in read:
+            self._blocks[each].write_up_to(length)
         self._blocks[number + 1].write_up_to(-(-(place + 1) * length // self._steps))
-        first, window = divmod(place, self._windows)
-        streams = slice(first * self._lanes, (first + 1) * self._lanes)
-        return block.cut(streams, window * self._seq_len, self._seq_len)
+        # Each group at another place.
+        turn, window = divmod(place, self._windows)
+        parts = []
+        for k, each in enumerate(read):
+            first = (turn + k * self._rounds // self._readings) % self._rounds * self._group
+            streams = slice(first, first + self._group)
+            parts.append(self._blocks[each].cut(streams, window * self._seq_len, self._seq_len))
+        return Window(*map(torch.cat, zip(*parts, strict=True)))
 
     def blank(self) -> Window:
         """Return a window of the same shape in which nothing is written."""

@@ -73,7 +73,7 @@ def test_about_half_of_the_lanes_read_what_is_written_and_one_at_least_the_text(
 
 def test_a_stream_goes_on_from_window_to_window() -> None:
     text = make_text()
-    windows = [text.read(step) for step in range(2)]  # a block has 3 × 2 streams of 2 windows
+    windows = [text.read(step) for step in range(2)]  # of two lanes, a block of 6 streams each
 
     for window in windows:
         assert torch.equal(window.inputs[:, 1:], window.targets[:, :-1])
@@ -81,14 +81,26 @@ def test_a_stream_goes_on_from_window_to_window() -> None:
 
 
 def test_what_is_written_follows_from_the_seed_and_the_step() -> None:
-    steps = [0, 1, 5, 6, 13, 2]
+    steps = [0, 1, 5, 12, 31, 2]  # 6 streams of 2 windows are read in 12 steps
     text = make_text()
     read = {step: text.read(step) for step in steps}
 
     for step in reversed(steps):
         assert_same(make_text().read(step), read[step])
     assert not torch.equal(make_text(seed=4).read(0).inputs, read[0].inputs)
-    assert not torch.equal(read[0].inputs, read[6].inputs)  # of the next block
+    assert not torch.equal(read[0].inputs, read[12].inputs)  # of the next block
+
+
+def test_each_window_of_a_block_is_read_by_each_group_of_lanes() -> None:
+    text = make_text(lanes=4)
+    windows = [text.read(step) for step in range(5 * 12)]
+    seen = [
+        [tuple(windows[step].inputs[lane].tolist()) for step in range(12 * block, 12 * block + 12)]
+        for block, lane in ((3, 0), (4, 1))
+    ]
+
+    assert sorted(seen[0]) == sorted(seen[1])  # the second lane reads it one block later
+    assert len(set(seen[0])) > 6
 
 
 def test_shares_are_the_mean_of_the_teachers_probabilities() -> None:
