@@ -26,7 +26,7 @@ from charrnn.training.memory import training_bytes
 from charrnn.training.plan import (
     EVALUATIONS,
     Plan,
-    has_ngrams,
+    kind_of_run,
     make_plan,
     size_for_parameters,
     size_for_text,
@@ -377,8 +377,7 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
 
     usual = make_plan(config, vocab_size, train_tokens)
     most_units = _PERSISTENT_UNITS if is_persistent else _MOST_UNITS
-    with_ngrams = has_ngrams(config, train_tokens)
-    by_text = size_for_text(train_tokens, most_units, with_ngrams=with_ngrams)
+    by_text = size_for_text(train_tokens, most_units, kind_of_run(config, train_tokens))
     units = config.hidden_size or min(_units_for(config, gpu), by_text)
     sizes = range(_UNIT_STEP, int(units) + 1, _UNIT_STEP) or [int(units)]
     fitting = [size for size in sizes if is_fitting(size, usual.batch_size)]

@@ -26,16 +26,20 @@ _SEQ_LEN = 64
 _SHORTEST_SEQ_LEN = 8
 _WINDOWS_WANTED = 4  # in an epoch, before lanes and windows are made smaller
 _SIZES = {
-    False: ((6.0, 128), (30.0, 256), (100.0, 384), (math.inf, 512)),
-    True: ((12.0, 64), (25.0, 128), (100.0, 256), (200.0, 384), (math.inf, 512)),
+    "plain": ((6.0, 128), (30.0, 256), (100.0, 384), (math.inf, 512)),
+    "ngrams": ((12.0, 64), (25.0, 128), (100.0, 256), (200.0, 384), (math.inf, 512)),
+    "teachers": ((12.0, 64), (25.0, 128), (100.0, 256), (400.0, 384), (math.inf, 512)),
 }
-"""By whether there are n-grams, (seconds, units): at most these seconds get this many units."""
+"""(seconds, units): a budget of at most these seconds gets this many units. By what else teaches:
+n-grams do in a short run what units do without them; with teachers, too."""
 _FEWER_SIZES = ((5_000, 64), (50_000, 128))
 _MORE_SIZES = ((3_000_000, 512), (30_000_000, 1024), (300_000_000, 2048))
 _TEXT_SIZES = {
-    False: (*_FEWER_SIZES, (300_000, 256), *_MORE_SIZES),
-    # With n-grams, tiny-shakespeare is learned by heart by more units (benchmarks/LOG.md).
-    True: (*_FEWER_SIZES, (1_500_000, 256), *_MORE_SIZES),
+    "plain": (*_FEWER_SIZES, (300_000, 256), *_MORE_SIZES),
+    # With n-grams, tiny-shakespeare is learned by heart by more units (benchmarks/LOG.md),
+    "ngrams": (*_FEWER_SIZES, (1_500_000, 256), *_MORE_SIZES),
+    # and with teachers it is not, whose text is always new.
+    "teachers": (*_FEWER_SIZES, (300_000, 256), *_MORE_SIZES),
 }
 """(tokens, units): a text below these tokens gets at most this many; from 512 on not measured."""
 _STEP_SECONDS = {  # of one layer, 16 lanes × 64, by units, on the cores of the rules
@@ -103,9 +107,9 @@ def make_plan(
     seconds = config.budget_seconds and config.budget_seconds * speed
     steps = None if seconds else _steps_asked_for(config, train_tokens, seq_len, batch_size)
     # Units: as many as the time can train and the text can fill.
-    with_ngrams = has_ngrams(config, train_tokens)
-    by_time = size_for_time(seconds, steps, with_ngrams=with_ngrams)
-    by_text = size_for_text(train_tokens, by_time, with_ngrams=with_ngrams)
+    kind = "teachers" if has_teachers else kind_of_run(config, train_tokens)
+    by_time = size_for_time(seconds, steps, kind)
+    by_text = size_for_text(train_tokens, by_time, kind)
     hidden = config.hidden_size or by_text
     # Dropout depends on how often the text will be read.
     expected_steps = float(steps or 0)
@@ -134,22 +138,32 @@ def _steps_asked_for(config: TrainConfig, train_tokens: int, seq_len: int, batch
     return config.steps or max(1, round((config.epochs or 1) * windows))
 
 
-def size_for_time(seconds: float | None, steps: int | None, *, with_ngrams: bool) -> int:
-    """Return the units that these seconds of the reference cores, or these steps, can train."""
-    for up_to, size in _SIZES[with_ngrams]:
+def kind_of_run(config: TrainConfig, train_tokens: int) -> str:
+    """Return what else than its units a network without teachers has: "plain" or "ngrams"."""
+    return "ngrams" if has_ngrams(config, train_tokens) else "plain"
+
+
+def size_for_time(seconds: float | None, steps: int | None, kind: str = "plain") -> int:
+    """Return the units that these seconds of the reference cores, or these steps, can train.
+
+    kind: "plain", "ngrams", or "teachers".
+    """
+    for up_to, size in _SIZES[kind]:
         needed = seconds if steps is None else steps * _STEP_SECONDS[size]
         if needed is not None and needed <= up_to:
             break
     return size
 
 
-def size_for_text(train_tokens: int, largest: int, *, with_ngrams: bool) -> int:
+def size_for_text(train_tokens: int, largest: int, kind: str = "plain") -> int:
     """Return the units that this many tokens of training text can fill, up to `largest`.
 
-    >>> size_for_text(100_000, largest=512, with_ngrams=True)
+    kind: as for `size_for_time`.
+
+    >>> size_for_text(100_000, largest=512)
     256
     """
-    by_text = (size for up_to, size in _TEXT_SIZES[with_ngrams] if train_tokens < up_to)
+    by_text = (size for up_to, size in _TEXT_SIZES[kind] if train_tokens < up_to)
     return min(largest, next(by_text, largest))
 
 

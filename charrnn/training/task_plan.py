@@ -140,8 +140,7 @@ def _choose_units(
     config: TrainConfig, sizes: TaskSizes, batches: int, seconds: float | None, steps: int | None
 ) -> int:
     """Return as many units as the records can fill, and as time can train for a few epochs."""
-    by_time = size_for_time(seconds, steps, with_ngrams=False)
-    units = size_for_text(sizes.tokens, by_time, with_ngrams=False)
+    units = size_for_text(sizes.tokens, size_for_time(seconds, steps))
     fewest = 2 * _FEWEST_UNITS
     if sizes.task != "seq2seq":  # two directions of half the units have as many features
         fewest = _FEWEST_UNITS

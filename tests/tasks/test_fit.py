@@ -175,8 +175,7 @@ def test_the_others_keep_what_the_first_run_chose(monkeypatch: pytest.MonkeyPatc
     assert read_model(group.results[1].path / "best.safetensors").summary["settings"]["seq_len"]
 
     # A machine that would choose otherwise now: the finished runs still say what was chosen.
-    small = ((10**9, 7),)
-    monkeypatch.setattr(plan, "_TEXT_SIZES", {True: small, False: small})
+    monkeypatch.setattr(plan, "_TEXT_SIZES", dict.fromkeys(("plain", "ngrams"), ((10**9, 7),)))
     again, reports = fit_seeds([1, 2, 3], num_layers=2)
     assert started_runs(reports) == ["book-seed3"]
     assert next(r.plan.model for r in reports if isinstance(r, Started)) == first.model
