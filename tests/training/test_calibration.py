@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from itertools import chain
 
 import pytest
 import torch
@@ -46,11 +47,21 @@ def step_seconds(budget: str) -> float:
     return measure_step(plan, config, corpus, CPU, torch.float32)
 
 
-def test_a_step_is_the_mean_of_those_after_the_first_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = iter([0.0, 50, 60, 61, 63, 66, 70])
+def test_a_step_is_the_mean_of_four_after_the_first_two_where_nothing_else_ran(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = [[61, 63, 66, 70], [80, 90, 100, 110], [111, 112, 114, 116], [120, 124, 128, 132]]
+    ends = iter([0.0, 50, 60, *chain(*rounds)])
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: next(ends))
 
-    assert step_seconds("1d") == 2.5
+    assert step_seconds("1d") == 1.5
+
+
+def test_the_fewer_steps_that_time_allows_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = iter([0.0, 50, 60, 61, 63, 1e9])
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: next(ends))
+
+    assert step_seconds("1d") == (1e9 - 60) / 3
 
 
 def test_slow_steps_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
