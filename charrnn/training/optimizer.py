@@ -25,7 +25,7 @@ MUON_EVERY = {torch.bfloat16: 4, torch.float32: 8}  # updates; the price of a pr
 _BETAS = (0.9, 0.99)
 _EPSILON = 1e-8
 _NGRAM_RATE = 4.0  # n-grams learn at 4 times the learning rate (LOG.md)
-_NGRAM_DECAY_EVERY = 64  # updates: a pass over all rows is dear
+_NGRAM_DECAY_EVERY = 64  # updates at most: a pass over all rows is dear
 _KINDS = {  # in this order: a decoder's bias_ih is a bias
     "bias": "bias",
     "label": "label",
@@ -344,7 +344,8 @@ class RowWiseRMSprop:
     v ← β v + (1 − β) mean(g²) and row ← row − 4 η g / √v, for the rows whose gradient g is not all
     zero: RMSprop (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et
     al. 2014). The first update of a row has the size 1/√(1 − β) = 10. Weight decay λ takes all
-    rows, once in 64 updates: row ← row (1 − η λ)⁶⁴.
+    rows, once in k updates: row ← row (1 − η λ)ᵏ, where k is 64, and 64/λ for a decay above 1, so
+    that no pass takes much.
 
     rate_factor: η as a multiple of the learning rate that a step is given. `Optimizer` makes η that
     of a network of 256 units, so that rows move and fade alike in networks of all sizes.
@@ -354,6 +355,8 @@ class RowWiseRMSprop:
         self._table = table
         self._decay = decay
         self.rate_factor = rate_factor
+        self.decay_every = max(1, _NGRAM_DECAY_EVERY // max(1, math.ceil(decay)))
+        """Updates from one pass of the decay to the next."""
         self.second_moment = torch.zeros(len(table), device=table.device)
         """(R,)"""
 
@@ -362,8 +365,8 @@ class RowWiseRMSprop:
         """Make update number `update` (from 1) of the rows with a gradient."""
         table = self._table
         rate = float(learning_rate) * self.rate_factor
-        if update % _NGRAM_DECAY_EVERY == 0:
-            table.mul_(max(0.0, 1 - rate * self._decay) ** _NGRAM_DECAY_EVERY)
+        if update % self.decay_every == 0:
+            table.mul_(max(0.0, 1 - rate * self._decay) ** self.decay_every)
         if table.grad is None:
             return
         if table.grad.is_sparse:
@@ -391,8 +394,8 @@ class RowWiseRMSprop:
         """
         table = self._table
         rate = learning_rate * self.rate_factor
-        decay = mask * (update % _NGRAM_DECAY_EVERY == 0) * (rate * self._decay)
-        table.mul_((1 - decay).clamp(min=0) ** _NGRAM_DECAY_EVERY)
+        decay = mask * (update % self.decay_every == 0) * (rate * self._decay)
+        table.mul_((1 - decay).clamp(min=0) ** self.decay_every)
         gradient = torch.zeros_like(table) if table.grad is None else table.grad
         square = gradient.square().mean(1)
         moved = gradient.any(1) & mask
