@@ -128,7 +128,7 @@ _length = partial(setting, section="Length")
 _optimization = partial(setting, section="Optimization")
 _machine = partial(setting, section="Machine")
 _DECAY_RATE = 0.9995
-_NGRAM_DECAY = 1.0
+_NGRAM_DECAY_UPDATES = 1e6 / 1024  # in a reading of the text, for a decay of 1 (LOG.md)
 _EMBEDDING_DECAY = 0.1  # of tasks; of names in 18 languages it took 0.02 nats off (LOG.md)
 
 
@@ -263,9 +263,10 @@ class TrainConfig:
     weight_decay_embedding: float | None = _optimization(
         None, "weight decay of embeddings", unset="0.1 where whole texts are read, else 0", ge=0
     )
-    weight_decay_ngrams: float = _optimization(
-        _NGRAM_DECAY,
+    weight_decay_ngrams: float | None = _optimization(
+        None,
         "weight decay of the embeddings of n-grams: how fast seldom read ones fade",
+        unset="the more, the shorter the text: 1 for a million characters",
         ge=0,
     )
     weight_decay_bias: float = _optimization(0.0, "weight decay of biases and initial states", ge=0)
@@ -334,7 +335,7 @@ class TrainConfig:
                 f"ngram_rows {self.ngram_rows} works only with ngram_order 2 or more, not 1; leave "
                 "--ngram-rows out, or give a larger --ngram-order"
             )
-        if self.weight_decay_ngrams != _NGRAM_DECAY:
+        if self.weight_decay_ngrams is not None:
             for name, none in (("ngram_order", 1), ("ngram_rows", 0)):
                 if getattr(self, name) == none:
                     flag = "--" + name.replace("_", "-")
@@ -379,6 +380,15 @@ class TrainConfig:
         if self.weight_decay_embedding is not None:
             return self.weight_decay_embedding
         return 0.0 if task == "text" else _EMBEDDING_DECAY
+
+    def ngram_decay(self, updates: float = _NGRAM_DECAY_UPDATES) -> float:
+        """Return the weight decay of n-grams. updates: in a reading of the training text.
+
+        What a short text says often is sooner learned by heart, so there rows fade faster.
+        """
+        if self.weight_decay_ngrams is not None:
+            return self.weight_decay_ngrams
+        return float(f"{(_NGRAM_DECAY_UPDATES / max(updates, 1.0)) ** (2 / 3):.2g}")
 
     @property
     def length_changes(self) -> list[Length]:

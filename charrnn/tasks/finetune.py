@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint.model_file import Arrays, ModelFile
-from charrnn.config import ModelConfig, TextConfig, TrainConfig
+from charrnn.config import ModelConfig, TextConfig
 from charrnn.data.corpus import Corpus
 from charrnn.data.labels import Labels
 from charrnn.errors import ConfigError
@@ -109,8 +109,8 @@ def with_model_shape(
             f"model {name!r} has {model.num_parameters:,} parameters, which a run from its weights "
             "keeps; leave --parameters out, or train a new model without --init-from"
         )
-    decay = settings.get("weight_decay_ngrams", TrainConfig.weight_decay_ngrams)
-    if task == "text" and not model.ngram_rows and decay != TrainConfig.weight_decay_ngrams:
+    decay = settings.get("weight_decay_ngrams")
+    if task == "text" and not model.ngram_rows and decay is not None:
         raise ConfigError(
             f"model {name!r} has no n-grams, so weight_decay_ngrams {decay:g} does nothing; leave "
             "--weight-decay-ngrams out, or train a new model without --init-from"

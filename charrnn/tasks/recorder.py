@@ -23,7 +23,7 @@ from charrnn._version import __version__
 from charrnn.analysis.baselines import Baselines
 from charrnn.checkpoint.model_file import ModelFile, read_model
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.config import LENGTHS, Length, TrainConfig, as_dict, format_length_history
+from charrnn.config import LENGTHS, Length, as_dict, format_length_history
 from charrnn.config.text import SPLITS
 from charrnn.data.corpus import Corpus
 from charrnn.metrics import bits_per_char
@@ -311,8 +311,9 @@ class Recorder:
             chosen["seq_len"] = self._request.train.seq_len
         chosen["weight_decay_embedding"] = self._request.train.embedding_decay(plan.model.task)
         settings = self._request.settings | chosen | {"parameters": None}  # it is hidden_size now
-        if not plan.model.ngram_rows:  # of a text too short for n-grams: their decay did nothing
-            settings["weight_decay_ngrams"] = TrainConfig.weight_decay_ngrams
+        # Of a text too short for n-grams: their decay did nothing.
+        decay = plan.ngram_decay(self._request.train, len(self._corpus.train))
+        settings["weight_decay_ngrams"] = decay if plan.model.ngram_rows else None
         settings |= {name: getattr(started, name) for name in _MACHINE}
         if self._corpus.record_kind in ("", "line") and self._request.text.record_kind is None:
             settings["lines"] = bool(self._corpus.record_kind)  # as the text decided

@@ -175,7 +175,7 @@ def weight_decay_of(name: str, config: TrainConfig, task: str = "text") -> float
     if name.startswith(("embedding", "target_embedding")):
         return config.embedding_decay(task)
     if name == NGRAM_TABLE:
-        return config.weight_decay_ngrams
+        return config.ngram_decay()
     if "bias" in name or "initial" in name:
         return config.weight_decay_bias
     if name.startswith(("projection", "output")):

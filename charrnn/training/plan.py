@@ -79,6 +79,10 @@ class Plan:
         spacing = config.eval_every or max(1, -(-total_steps // EVALUATIONS))
         return replace(self, total_steps=total_steps, eval_every=spacing)
 
+    def ngram_decay(self, config: TrainConfig, train_tokens: int) -> float:
+        """Return the weight decay of the embeddings of n-grams, for a training text so long."""
+        return config.ngram_decay(train_tokens / (self.seq_len * self.batch_size))
+
 
 def make_plan(
     config: TrainConfig,

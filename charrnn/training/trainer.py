@@ -187,6 +187,8 @@ class Trainer:
             text = corpus.train if ngram_text is None else ngram_text
             end = plan.model.vocab_size - 1 if plan.model.has_end else None
             self.row_counts = fill_ngrams(self.model.ngrams, text, end)
+            decay = plan.ngram_decay(config, len(corpus.train))
+            config = replace(config, weight_decay_ngrams=decay)
         self.step = 0
         self.learning_rate = 0.0
         self.rate_factor = 1.0

@@ -213,7 +213,7 @@ def test_a_table_has_a_kind_a_decay_and_an_optimizer_of_its_own() -> None:
 
 
 def test_only_the_rows_of_a_window_move_and_those_without_an_n_gram_never() -> None:
-    trainer = make_trainer()
+    trainer = make_trainer(weight_decay_ngrams=0.0)
     table = trainer.model.ngrams.weight
     before = table.detach().clone()
     trainer.advance(70)
@@ -514,3 +514,15 @@ def test_weights_of_n_grams_load_into_a_network_of_the_same_shape() -> None:
     load_numpy_state_dict(other, weights)
 
     assert np.array_equal(other.ngrams.check.detach().numpy(), weights["ngrams.check"])
+
+
+def test_rows_fade_faster_in_a_text_that_is_read_sooner() -> None:
+    config = TrainConfig(steps=10, batch_size=16, seq_len=64)
+    million, short, wide = (
+        make_plan(replace(config, batch_size=lanes), 65, tokens).ngram_decay(config, tokens)
+        for tokens, lanes in ((1_000_000, 16), (100_000, 16), (1_000_000, 32))
+    )
+
+    assert (million, short, wide) == (1, 4.6, 1.6)
+    given = replace(config, weight_decay_ngrams=0.5)
+    assert make_plan(given, 65, 100_000).ngram_decay(given, 100_000) == 0.5
