@@ -302,6 +302,7 @@ def reports_of(**more: Any) -> list[Any]:
 
 def test_the_best_model_is_as_it_was_evaluated_though_later_steps_move_the_same_table() -> None:
     settings = {"eval_every": 7, "learning_rate": 0.3, "lr_schedule": "constant"}  # gets worse
+    settings["weight_decay_ngrams"] = 1.0
     reports = reports_of(settings=settings)
     best = [r for r in reports if isinstance(r, Evaluation) and r.is_best][-1]
     finished = reports[-1]
