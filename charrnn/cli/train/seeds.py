@@ -31,8 +31,8 @@ RunStarted = SeedStarted | CellStarted | TeacherStarted
 RunsReport = RunStarted | StudentStarted | SeedsFinished | CellsFinished
 
 _WHY = (
-    "networks err in different places, so several together predict better than one, and one that "
-    "learns from them keeps much of that; --teachers 0 trains one alone"
+    "networks err in different places: several together predict better than one, and a network "
+    "that learns from them keeps much of that; --teachers 0 trains one alone"
 )
 
 
@@ -59,6 +59,7 @@ class RunsDisplay(Silent):
         elif isinstance(report, RunStarted):
             if isinstance(report, TeacherStarted) and report.number == 1:
                 show_line(self._console, _describe_teachers(report))
+                show_line(self._console, _WHY)
             show_line(self._console, _describe_start(report))
         elif isinstance(report, StudentStarted):
             show_line(self._console, _describe_student(report))
@@ -74,11 +75,11 @@ class RunsDisplay(Silent):
 
 
 def _describe_teachers(report: TeacherStarted) -> str:
-    """Return the line that comes before the first teacher: what happens, and why."""
+    """Return the line that comes before the first teacher: what is trained."""
     seconds = report.budget_seconds
     each = "" if seconds is None else f", {format_duration(seconds)} each"
     teachers = counted(report.total, "teacher")
-    return f"first {teachers}{each}, then the run that learns from them and from the text: {_WHY}"
+    return f"first {teachers}{each}, then the run that learns from what they write and the text"
 
 
 def _describe_student(report: StudentStarted) -> str:
@@ -86,7 +87,7 @@ def _describe_student(report: StudentStarted) -> str:
     seconds = report.budget_seconds
     time = "" if seconds is None else f", for {format_duration(seconds)}"
     names = ", ".join(each.run for each in report.teachers)
-    return f"now the run that learns from {names} and from the text{time}"
+    return f"now the run that learns from {names} and the text{time}"
 
 
 def _describe_start(report: RunStarted) -> str:
