@@ -125,8 +125,8 @@ def _find_obstacle(call: TrainCall, world: World) -> str:
         return "teachers are chosen by a budget"
     if run.init_from is not None:
         return (
-            "--teachers trains new networks to learn from, and --init-from starts from a trained "
-            "one; leave one of them out"
+            "teachers are new networks, and this run starts from the weights of a trained one; "
+            "leave --init-from or --teachers out"
         )
     if task != "text":
         return f"teachers write text, and a run of task {task} learns none; leave --teachers out"

@@ -381,7 +381,7 @@ def test_a_teacher_that_shall_not_continue_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"init_from": "book"}, "leave one of them out"),
+        ({"init_from": "book"}, "leave init_from or teachers out"),
         ({"task": "classification", "lines": True, "label": "prefix"}, "of task classification"),
         ({"lines": True, "label": "prefix"}, "this one has labels; leave teachers out"),
         ({"val_file": "-"}, "standard input cannot be read once for each teacher"),
