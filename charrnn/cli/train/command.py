@@ -32,7 +32,7 @@ charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train letters.txt --init-from book  start from another model's weights
 charrnn train book.txt --seeds 1,2,3        three runs, their mean and spread
 charrnn train book.txt --cells rnn,lstm,gru three cells, side by side
-charrnn train book.txt --budget 1h --teachers 4  learn from four networks, trained first
+charrnn train book.txt --teachers 4         learn from four, trained first
 torchrun --nproc-per-node 2 -m charrnn train book.txt  with two processes
 """
 _COMMON = (
