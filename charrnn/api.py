@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from charrnn.server.server import Server
     from charrnn.tasks.compare import Comparison
     from charrnn.tasks.corpus_stats import CorpusSummary
+    from charrnn.tasks.distill import StudentStarted, TeacherStarted
     from charrnn.tasks.evaluate import EvalResult
     from charrnn.tasks.export import ExportReport
     from charrnn.tasks.fit import CellsFinished, CellStarted, Result, SeedsFinished, SeedStarted
@@ -231,7 +232,7 @@ def fit(
     *,
     texts: str | bytes | Iterable[str | bytes] = (),
     should_stop: Callable[[], bool] | None = None,
-    on_report: Callable[[RunReport], object] | None = None,
+    on_report: Callable[[RunReport | TeacherStarted | StudentStarted], object] | None = None,
     **settings: Any,
 ) -> Result:
     """Train a model to the end, and return what came of it.
@@ -245,13 +246,13 @@ def fit(
     (2.077, 3.05)
     >>> print(result.model.generate("The ", length=200))  # doctest: +SKIP
     """
+    from charrnn.tasks.distill import train_with_teachers
     from charrnn.tasks.fit import result_of, run_to_end
-    from charrnn.tasks.train import start_run
 
     check_type("on_report", on_report, Callable | None, "a function")
     check_type("should_stop", should_stop, Callable | None, "a function")
     paths, contents = _read_given(corpus, texts, settings)
-    start = partial(start_run, paths, settings, texts=contents)
+    start = partial(train_with_teachers, paths, settings, texts=contents)
     return result_of(run_to_end(start, on_report, should_stop))
 
 
@@ -350,7 +351,7 @@ def train(
     texts: str | bytes | Iterable[str | bytes] = (),
     should_stop: Callable[[], bool] | None = None,
     **settings: Any,
-) -> Iterator[RunReport]:
+) -> Iterator[RunReport | TeacherStarted | StudentStarted]:
     """Train a model and keep the run's files; yield a report of each thing that happens.
 
     Nothing happens before the first report is taken; `fit` trains without a loop. Leave the loop
@@ -365,6 +366,8 @@ def train(
     settings: fields of TrainConfig, TextConfig and RunConfig, which docs/api.md and `charrnn train
     --help-all` list; budget_seconds=90 is budget="90s".
     should_stop: called after every step; True saves the run and ends it.
+    With teachers=4, the reports of four runs come first, each after a TeacherStarted; the last
+    report is of the run that learns from them. The same call given again continues.
 
     >>> *_, last = charrnn.train("book.txt", budget="5m", name="book")  # doctest: +SKIP
     >>> last.finished.best_val_nats  # doctest: +SKIP
@@ -372,16 +375,16 @@ def train(
     >>> for report in charrnn.train(texts=["It was …", "Once …"]):  # doctest: +SKIP
     ...     print(report)
     """
-    from charrnn.tasks.train import start_run
+    from charrnn.tasks.distill import train_with_teachers
 
     check_type("should_stop", should_stop, Callable | None, "a function")
     paths, contents = _read_given(corpus, texts, settings)
     never = should_stop or (lambda: False)
     is_started = []
 
-    def run() -> Iterator[RunReport]:
+    def run() -> Iterator[RunReport | TeacherStarted | StudentStarted]:
         is_started.append(True)
-        yield from start_run(paths, settings, texts=contents, should_stop=never)
+        yield from train_with_teachers(paths, settings, texts=contents, should_stop=never)
 
     reports = run()
     # Python closes a generator that nothing refers to any more, but none at its own end.

@@ -34,6 +34,7 @@ from charrnn.interpret.trace import Trace
 from charrnn.server.server import Server
 from charrnn.tasks.compare import ComparedRun, Comparison, Difference
 from charrnn.tasks.corpus_stats import CorpusSummary
+from charrnn.tasks.distill import StudentStarted, TeacherStarted
 from charrnn.tasks.eval_text import EvalTextRequest
 from charrnn.tasks.evaluate import EvalResult, Metrics, ModelScores
 from charrnn.tasks.export import ExportReport
@@ -90,6 +91,7 @@ OBJECTS = [charrnn.Model, TaskModel, OpenModels, charrnn.Session, TextStream]
 OBJECTS += [Inspection, Trace, Server]
 REPORTS = [Reading, Opened, Started, Length, Progress, Evaluation, Written, Snapshot, Incident]
 REPORTS += [Finished, RunFinished, KeptWeights, SeedStarted, CellStarted]
+REPORTS += [TeacherStarted, StudentStarted]
 REPORTS += [SweepStarted, TrialStarted, TrialEnded, LongerStarted]
 RESULTS = [
     Result,

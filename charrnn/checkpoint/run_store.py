@@ -57,18 +57,26 @@ def claim_run(
             held.enter_context(_replacing(run, is_wanted=overwrite))
             held.enter_context(_claimed(run))
             with reading(run.path):
-                if run.has_model:
-                    raise ConfigError(
-                        f"there is a run {run.name!r} in {checkpoints} already; continue it with "
-                        f"--resume {shlex.quote(run.name)}, replace it with --overwrite, or give "
-                        "another --name"
-                    )
+                refuse_taken(run)
         else:
             stem = name_after(corpus_name)
             names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
             runs = (named_run(each, checkpoints) for each in names)
             run = next(run for run in runs if _take(run, held))
         yield run
+
+
+def refuse_taken(run: RunFolder) -> None:
+    """Refuse a name that a run has already.
+
+    Raises:
+        ConfigError: it has.
+    """
+    if run.has_model:
+        raise ConfigError(
+            f"there is a run {run.name!r} in {run.path.parent} already; continue it with "
+            f"--resume {shlex.quote(run.name)}, replace it with --overwrite, or give another --name"
+        )
 
 
 def name_after(corpus_name: str) -> str:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 class Shown:
     """What was shown, however it ended.
 
-    last: the last report. run: the last one that was opened. closed: stdout was closed, so that
-    nobody reads the results.
+    last: the last report. run: the last one that was opened. is_teacher: it is one, of the run
+    that was asked for. closed: stdout was closed, so that nobody reads the results.
     """
 
     last: Any = None
     run: RunFolder | None = None
+    is_teacher: bool = False
     closed: OSError | None = None
 
     def show_all(
@@ -33,6 +34,7 @@ class Shown:
         The reports are closed too, which saves the run where a signal came while one was shown.
         """
         from charrnn.cli.train.display import Silent  # which takes time, as the caller did
+        from charrnn.tasks.distill import StudentStarted, TeacherStarted
         from charrnn.tasks.train import Opened, Reading
         from charrnn.training.reports import Finished
 
@@ -42,6 +44,8 @@ class Shown:
                 stop.is_polled = not isinstance(self.last, Reading | Finished)
                 if isinstance(self.last, Opened):
                     self.run = self.last.run
+                elif isinstance(self.last, TeacherStarted | StudentStarted):
+                    self.is_teacher = isinstance(self.last, TeacherStarted)
                 try:
                     display.show(self.last)
                 except OSError as error:

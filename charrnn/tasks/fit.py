@@ -13,24 +13,27 @@ import signal
 import statistics
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.checkpoint.run_store import name_after, named_run
+from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, format_toml
+from charrnn.checkpoint.run_store import list_runs, name_after, named_run
 from charrnn.config import CELLS, TrainConfig
-from charrnn.errors import ConfigError
+from charrnn.data.corpus import Corpus
+from charrnn.errors import CheckpointError, ConfigError
 from charrnn.metrics import bits_per_char
+from charrnn.storage import read_note
 from charrnn.tasks import train_request
 from charrnn.tasks.model import Model
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.task_model import TaskModel, open_model
 from charrnn.tasks.train import Reading, RunReport, open_text, start_run
-from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun
+from charrnn.tasks.train_request import AlikeRun, Text, TrainRequest, UnfinishedRun
 from charrnn.training.reports import Finished, Started
 
 # What a run chooses where it is not set: first of its model, then of its batches and steps.
@@ -269,6 +272,7 @@ class CellsFinished:
 
 
 Report = RunReport | SeedStarted | SeedsFinished | CellStarted | CellsFinished
+AnyReport = TypeVar("AnyReport")
 
 
 def train_seeds(
@@ -289,7 +293,7 @@ def train_seeds(
         CharRNNError: as `start_run`; or seeds do not go with another setting.
     """
     _check_seeds(seeds, corpus, settings)
-    runs = _Runs(corpus, settings, texts, CHOSEN, should_stop, should_continue)
+    runs = Runs(TrainCall(corpus, settings, texts, should_stop, should_continue), CHOSEN)
     for number, seed in enumerate(seeds, start=1):
         started = partial(SeedStarted, seed, number, len(seeds))
         yield from runs.train({"seed": seed}, f"-seed{seed}", started)
@@ -319,7 +323,7 @@ def train_cells(
     _check_cells(cells, corpus, settings)
     own = _OF_THE_CELL + (_OF_THE_SIZE if settings.get("parameters") is not None else ())
     kept = tuple(name for name in CHOSEN if name not in own)
-    runs = _Runs(corpus, settings, texts, kept, should_stop, should_continue)
+    runs = Runs(TrainCall(corpus, settings, texts, should_stop, should_continue), kept)
     for number, cell in enumerate(cells, start=1):
         started = partial(CellStarted, cell, number, len(cells))
         yield from runs.train({"cell": cell}, f"-{cell}", started)
@@ -328,30 +332,41 @@ def train_cells(
     yield CellsFinished(tuple(cells), tuple(runs.results), runs.has_test)
 
 
-class _Runs:
-    """Runs of one command, one after another. results: of those that came to their end.
+@dataclass(frozen=True)
+class TrainCall:
+    """The arguments of a call that trains, as `start_run` has them."""
 
-    kept: names of settings that the first run chooses for all.
+    corpus: Sequence[str]
+    settings: Mapping[str, Any]
+    texts: Sequence[Text]
+    should_stop: Callable[[], bool]
+    should_continue: Callable[[UnfinishedRun], bool]
+
+    def request(self, settings: Mapping[str, Any]) -> TrainRequest:
+        """Return what a run of these settings is asked for."""
+        return train_request.read_request(self.corpus, settings, texts=self.texts)
+
+
+class Runs:
+    """Runs of one call, one after another. results: of those that came to their end.
+
+    kept: names of settings that the first run chooses for all. text: what they are trained on, if
+    it is open already. stem: what new runs are named after, instead of the text.
     """
 
     def __init__(
         self,
-        corpus: Sequence[str],
-        settings: Mapping[str, Any],
-        texts: Sequence[Text],
+        call: TrainCall,
         kept: Sequence[str],
-        should_stop: Callable[[], bool],
-        should_continue: Callable[[UnfinishedRun], bool],
+        text: Corpus | None = None,
+        stem: str | None = None,
     ) -> None:
         self.results: list[Result] = []
-        self._corpus = corpus
-        self._settings = settings
-        self._texts = texts
+        self._call = call
         self._kept = kept
-        self._should_stop = should_stop
-        self._should_continue = should_continue
         self._sizes: dict[str, Any] = {}
-        self._text = open_text(train_request.read_request(corpus, settings, texts=texts))
+        self._text = open_text(call.request(call.settings)) if text is None else text
+        self._stem = stem or self._text.name
 
     @property
     def has_test(self) -> bool:
@@ -359,18 +374,22 @@ class _Runs:
         return len(self._text.test) > 0
 
     def train(
-        self, different: Mapping[str, Any], ending: str, started: Callable[..., Report]
-    ) -> Generator[Report, None, None]:
+        self,
+        different: Mapping[str, Any],
+        ending: str,
+        started: Callable[..., AnyReport],
+        if_new: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Generator[AnyReport | RunReport, None, None]:
         """Train a run, unless it has ended before; without a result it was stopped.
 
         different: what only this run has. ending: of its name. started: makes the report that
-        comes before it.
+        comes before it. if_new: settings of a run that begins, and not of one that continues.
         """
-        own = {**self._settings, **self._sizes, **different}
+        own = {**self._call.settings, **self._sizes, **different}
         if "hidden_size" in self._sizes:
             own.pop("parameters", None)  # the first run turned them into units
-        request = train_request.read_request(self._corpus, own, texts=self._texts)
-        found = train_request.find_alike(request, self._text, ending)
+        request = self._call.request(own)
+        found = find_run_like(request, self._text, ending)
         if found and found.is_finished:
             self.results.append(result_before(found.run, found.state))
             yield started(self._sizes, self.results[-1])
@@ -379,12 +398,17 @@ class _Runs:
             return
         unfinished = found and found.unfinished
         is_asked = request.run.on_unfinished != "resume"
-        if unfinished and is_asked and not self._should_continue(unfinished):
+        if unfinished and is_asked and not self._call.should_continue(unfinished):
             found = None
         yield started(self._sizes)
-        own["name"] = found.run.name if found else _free_name(request, self._text.name, ending)
+        if found:
+            own["name"] = found.run.name
+        else:
+            own |= {**if_new, "name": _free_name(request, self._stem, ending)}
         report: RunReport | None = None
-        reports = start_run(self._corpus, own, texts=self._texts, should_stop=self._should_stop)
+        reports = start_run(
+            self._call.corpus, own, texts=self._call.texts, should_stop=self._call.should_stop
+        )
         with closing(reports):
             for report in reports:
                 if isinstance(report, Started):
@@ -396,8 +420,30 @@ class _Runs:
     def _keep(self, chosen: Mapping[str, Any]) -> None:
         """Let the runs that come keep what the first one has chosen."""
         if not self._sizes:
-            given = self._settings
+            given = self._call.settings
             self._sizes = {key: chosen[key] for key in self._kept if given.get(key) is None}
+
+
+def find_run_like(request: TrainRequest, text: Corpus, ending: str) -> AlikeRun | None:
+    """Return the run of the same settings and text, as `find_alike`, also one without its states.
+
+    Such a run has ended (`RunFolder.remove_states`): its best model stands for its state.
+    """
+    found = train_request.find_alike(request, text, ending)
+    is_new = request.run.on_unfinished == "new" or request.run.overwrite
+    if is_new or (found and found.is_finished):
+        return found
+    settings = format_toml(request.config_file).encode()
+    for run in list_runs(Path(request.run.checkpoints)):
+        with suppress(CheckpointError, OSError, ValueError):  # no such run
+            if run.states or read_note(run.path / SETTINGS) != settings:
+                continue
+            best = read_model(run.best)
+            has_ended = "baselines_bpc" in best.summary  # which are scored at the end
+            if has_ended and best.summary.get("corpus", {}).get("sha256") == text.sha256:
+                ended = {"is_finished": True, "plan": best.summary["resolved"]}
+                return AlikeRun(run, replace(best, progress=ended))
+    return found
 
 
 def _check_seeds(seeds: Sequence[int], corpus: Sequence[str], settings: Mapping[str, Any]) -> None:
@@ -437,6 +483,8 @@ def _check_several(what: str, corpus: Sequence[str], settings: Mapping[str, Any]
     """Refuse what several runs cannot share. what: they differ in."""
     if settings.get("resume") is not None:
         raise ConfigError(f"--{what}s finds the runs to continue by itself; leave --resume out")
+    if settings.get("teachers"):
+        raise ConfigError(f"--{what}s compares runs that have no teachers; leave --teachers out")
     if "-" in (*corpus, settings.get("val_file")):
         raise ConfigError(f"standard input cannot be read once for each {what}; give a file")
 

@@ -19,7 +19,15 @@ import torch
 from charrnn.config import GATES, LENGTHS, ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.errors import ConfigError, counted
-from charrnn.model.device import PRECISIONS, autocast, check_cuda_graph, lacks_kernel
+from charrnn.model.device import (
+    PRECISIONS,
+    autocast,
+    check_cuda_graph,
+    choose_device,
+    choose_precision,
+    configure_torch,
+    lacks_kernel,
+)
 from charrnn.model.network import RecurrentLayer
 from charrnn.training.batches import free_bytes
 from charrnn.training.memory import training_bytes
@@ -110,11 +118,8 @@ def choose_plan(
         )
     speeds = {} if speeds is None else speeds
 
-    is_gpu = device.type == "cuda" and torch.cuda.is_available()
-    place = torch.cuda.get_device_name(device) if is_gpu else device.type
-
     def highest(what: str, measured: float) -> float:
-        key = f"{what}, {place}, {PRECISIONS[precision]}, {torch.get_num_threads()} threads"
+        key = _name_speed(what, device, precision)
         speeds[key] = max(measured, speeds.get(key, 0.0))
         return speeds[key]
 
@@ -226,6 +231,30 @@ def resumed_plan(snapshot: Snapshot, fresh: Plan, config: TrainConfig) -> Plan:
 
 
 # ── measurements ──
+
+
+def machine_speed(config: TrainConfig, speeds: MutableMapping[str, float]) -> float:
+    """Return how many times as fast as the reference machine this one trains, by this config.
+
+    speeds: as for `choose_plan`; what is known is not measured again.
+
+    Raises:
+        ConfigError: the device is missing, or does not support the precision.
+    """
+    configure_torch(config)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    key = _name_speed("layer", device, precision)
+    if key not in speeds:
+        speeds[key] = measure_speed(device, precision)
+    return min(speeds[key], _MOST)
+
+
+def _name_speed(what: str, device: torch.device, precision: torch.dtype) -> str:
+    """Return the name of a speed in the file of speeds."""
+    is_gpu = device.type == "cuda" and torch.cuda.is_available()
+    place = torch.cuda.get_device_name(device) if is_gpu else device.type
+    return f"{what}, {place}, {PRECISIONS[precision]}, {torch.get_num_threads()} threads"
 
 
 def measure_speed(device: torch.device, precision: torch.dtype) -> float:

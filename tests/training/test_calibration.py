@@ -11,7 +11,7 @@ import torch
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import corpus_from_text
 from charrnn.training import calibration
-from charrnn.training.calibration import measure_speed, measure_step
+from charrnn.training.calibration import machine_speed, measure_speed, measure_step
 from charrnn.training.plan import make_plan
 
 CPU = torch.device("cpu")
@@ -76,3 +76,15 @@ def test_the_probe_leaves_torchs_random_state_as_it_was() -> None:
     measure_speed(CPU, torch.float32)
 
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_speed_that_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(device="cpu", precision="fp32", threads=1)
+    speeds: dict[str, float] = {}
+    monkeypatch.setattr(calibration, "measure_speed", lambda *_: 3.0)
+    assert machine_speed(config, speeds) == 3.0
+    assert speeds == {"layer, cpu, fp32, 1 threads": 3.0}
+
+    monkeypatch.setattr(calibration, "measure_speed", pytest.fail)
+    assert machine_speed(config, speeds) == 3.0
+    assert machine_speed(config, {"layer, cpu, fp32, 1 threads": 1e9}) == 256.0

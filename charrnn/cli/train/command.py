@@ -32,6 +32,7 @@ charrnn train chinese.txt --encoding gb18030 --min-count 5
 charrnn train letters.txt --init-from book  start from another model's weights
 charrnn train book.txt --seeds 1,2,3        three runs, their mean and spread
 charrnn train book.txt --cells rnn,lstm,gru three cells, side by side
+charrnn train book.txt --teachers 4         learn from four, trained first
 torchrun --nproc-per-node 2 -m charrnn train book.txt  with two processes
 """
 _COMMON = (
@@ -166,22 +167,21 @@ def _run(
         with StopSignal() as stop:
             # These load here, with the signals caught; torch once the text is read.
             from charrnn.cli.train.display import make_display
-            from charrnn.cli.train.seeds import SeedsDisplay
+            from charrnn.cli.train.seeds import RunsDisplay
+            from charrnn.tasks.distill import train_with_teachers
             from charrnn.tasks.fit import CellsFinished, SeedsFinished, train_cells, train_seeds
             from charrnn.tasks.recorder import RunFinished
-            from charrnn.tasks.train import start_run
             from charrnn.training.world import init_world
 
             stop.is_loaded = True
             with init_world() as world:
                 can_ask = world.world_size == 1 and not quiet and not as_json
-                make = partial(
-                    make_display,
-                    quiet=quiet or not world.is_main_process,
-                    as_json=as_json and world.is_main_process,
-                )
-                display: Any = make()
-                start: Callable[..., Generator[Any, None, None]] = partial(start_run, world=world)
+                is_quiet = quiet or not world.is_main_process
+                is_json = as_json and world.is_main_process
+                make = partial(make_display, quiet=is_quiet, as_json=is_json)
+                display = RunsDisplay(make, is_quiet, is_json)
+                start: Callable[..., Generator[Any, None, None]]
+                start = partial(train_with_teachers, world=world)
                 if is_several:
                     if world.world_size > 1:
                         option = "--seeds" if cells is None else "--cells"
@@ -191,7 +191,6 @@ def _run(
                     start = partial(train_seeds, seeds or [])
                     if cells is not None:
                         start = partial(train_cells, cells)
-                    display = SeedsDisplay(make, quiet, as_json)
                 reports = start(
                     corpus,
                     settings,
@@ -206,7 +205,9 @@ def _run(
             isinstance(last, RunFinished) and last.finished.reason == "stopped"
         )
         if is_stopped:  # without a signal here, another process got one
-            raise Stopped(stop.number or signal.SIGTERM, shown.run, is_one_of_several=is_several)
+            same_continues = is_several or shown.is_teacher
+            number = stop.number or signal.SIGTERM
+            raise Stopped(number, shown.run, is_one_of_several=same_continues)
     except (CharRNNError, Stopped) as error:
         if world is None or world.should_report(error, is_common=is_stopped):
             raise

@@ -1,6 +1,6 @@
-"""How the runs of --seeds or --cells are shown: each as a run alone, and at the end all together.
+"""How several runs of one command are shown: each as a run alone, with a line before it.
 
-Seeds have a mean and a spread; cells have a table.
+At the end seeds have a mean and a spread, and cells a table; the run of teachers has its own end.
 """
 
 from __future__ import annotations
@@ -22,11 +22,22 @@ from charrnn.cli.formatting import (
 from charrnn.cli.inputs import name_for_shell
 from charrnn.cli.train.display import Display, Silent
 from charrnn.cli.train.summary import show_line
-from charrnn.tasks.fit import CellsFinished, CellStarted, Report, SeedsFinished, SeedStarted
+from charrnn.errors import counted
+from charrnn.tasks.distill import StudentStarted, TeacherStarted
+from charrnn.tasks.fit import CellsFinished, CellStarted, SeedsFinished, SeedStarted
+from charrnn.tasks.train import RunReport
+
+RunStarted = SeedStarted | CellStarted | TeacherStarted
+RunsReport = RunStarted | StudentStarted | SeedsFinished | CellsFinished
+
+_WHY = (
+    "networks err in different places: several together predict better than one, and a network "
+    "that learns from them keeps much of that; --teachers 0 trains one alone"
+)
 
 
-class SeedsDisplay(Silent):
-    """Shows the reports of several runs, each on a display of its own."""
+class RunsDisplay(Silent):
+    """Shows the reports of one run or several, each on a display of its own."""
 
     def __init__(self, make: Callable[[], Display], quiet: bool, as_json: bool) -> None:
         self._make = make
@@ -34,9 +45,9 @@ class SeedsDisplay(Silent):
         self._display = make()
         self._console = None if quiet or as_json else Output(stderr=True)
 
-    def show(self, report: Report) -> None:
+    def show(self, report: RunReport | RunsReport) -> None:
         """Show one report."""
-        if not isinstance(report, SeedStarted | SeedsFinished | CellStarted | CellsFinished):
+        if not isinstance(report, RunsReport):
             self._display.show(report)
             return
         self.close()
@@ -45,8 +56,13 @@ class SeedsDisplay(Silent):
             sys.stdout.flush()
         elif self._console is None:
             pass
-        elif isinstance(report, SeedStarted | CellStarted):
+        elif isinstance(report, RunStarted):
+            if isinstance(report, TeacherStarted) and report.number == 1:
+                show_line(self._console, _describe_teachers(report))
+                show_line(self._console, _WHY)
             show_line(self._console, _describe_start(report))
+        elif isinstance(report, StudentStarted):
+            show_line(self._console, _describe_student(report))
         elif isinstance(report, CellsFinished):
             _show_cells(self._console, report)
         else:
@@ -58,10 +74,29 @@ class SeedsDisplay(Silent):
         self._display.close()
 
 
-def _describe_start(report: SeedStarted | CellStarted) -> str:
+def _describe_teachers(report: TeacherStarted) -> str:
+    """Return the line that comes before the first teacher: what is trained."""
+    seconds = report.budget_seconds
+    each = "" if seconds is None else f", {format_duration(seconds)} each"
+    teachers = counted(report.total, "teacher")
+    return f"first {teachers}{each}, then the run that learns from what they write and the text"
+
+
+def _describe_student(report: StudentStarted) -> str:
+    """Return the line that comes before the run that learns from teachers."""
+    seconds = report.budget_seconds
+    time = "" if seconds is None else f", for {format_duration(seconds)}"
+    names = ", ".join(each.run for each in report.teachers)
+    return f"now the run that learns from {names} and the text{time}"
+
+
+def _describe_start(report: RunStarted) -> str:
     """Return the line that comes before a run."""
-    what = f"seed {report.seed}" if isinstance(report, SeedStarted) else f"cell {report.cell}"
-    line = f"{what} ({report.number} of {report.total})"
+    if isinstance(report, TeacherStarted):
+        line = f"teacher {report.number} of {report.total} (seed {report.seed})"
+    else:
+        what = f"seed {report.seed}" if isinstance(report, SeedStarted) else f"cell {report.cell}"
+        line = f"{what} ({report.number} of {report.total})"
     if report.done is not None:
         score = "" if report.done.bpc is None else f": {report.done.bpc:.3f} bits per character"
         if report.done.scores:
@@ -122,10 +157,19 @@ def _headings(report: CellsFinished) -> list[str]:
     return list(report.results[0].scores) or ["bits per character"]
 
 
-def _make_record(
-    report: SeedStarted | SeedsFinished | CellStarted | CellsFinished,
-) -> dict[str, object]:
+def _make_record(report: RunsReport) -> dict[str, object]:
     """Return a report as JSON has it (docs/file-format.md)."""
+    if isinstance(report, TeacherStarted):
+        run = report.done and str(report.done.path)
+        return {"event": "teacher", **vars(report), "done": run}
+    if isinstance(report, StudentStarted):
+        teachers = report.teachers
+        return {
+            "event": "student",
+            "teachers": [str(each.path) for each in teachers],
+            "bpc": [each.bpc for each in teachers],
+            "budget_seconds": report.budget_seconds,
+        }
     if isinstance(report, CellStarted):
         run = report.done and str(report.done.path)
         return {"event": "cell", "cell": report.cell, "sizes": report.sizes, "done": run}

@@ -754,7 +754,7 @@ def test_the_first_signal_asks_for_an_end_and_the_second_ends_at_once(
         signal.raise_signal(signal.SIGINT)
         yield pytest.fail("the second signal did nothing")
 
-    monkeypatch.setattr("charrnn.tasks.train.start_run", pressed_twice)
+    monkeypatch.setattr("charrnn.tasks.distill.train_with_teachers", pressed_twice)
 
     assert end_of("train", "book.txt", "--quiet") == 130
     assert "charrnn: stopped before training began" in capsys.readouterr().err
