@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Arrays = dict[str, NDArray[Any]]
+"""Weights, or what else training keeps, by public name."""
 State = tuple[Any, ...]
 """Nested tuples of float32 arrays; of a network one entry a layer, lowest first.
 

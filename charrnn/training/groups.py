@@ -16,13 +16,16 @@ from torch import Tensor, nn
 
 from charrnn.config.model import GATE_NAMES, GATES
 from charrnn.training.optimizer import kind_of
-from charrnn.training.reports import Groups
 
 KINDS = ("weight", "gradient", "update", "decay")
 """What is measured of a group. update: ‖w after − w before‖ of one step, which includes the decay.
 
 decay: ‖rate · weight decay · w‖, what weight decay alone took off in it.
 """
+
+
+Groups = dict[str, dict[str, float]]
+"""By group, such as "recurrent.f", and by kind."""
 
 
 class GroupNorms:

@@ -14,12 +14,13 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.model.device import deterministic_algorithms
 from charrnn.model.network import load_numpy_state_dict
+from charrnn.state import Arrays
 from charrnn.training.calibration import check_same
 from charrnn.training.evaluation import HeldOut
 from charrnn.training.memory import say_short, within_memory
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords, make_held_out
-from charrnn.training.reports import Arrays, Report, Snapshot
+from charrnn.training.reports import Report, Snapshot
 from charrnn.training.state import TrainingState
 from charrnn.training.stats import MOST_DROPPED, Best
 from charrnn.training.trainer import StepResult

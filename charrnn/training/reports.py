@@ -8,17 +8,11 @@ where a character took several tokens.
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
 from charrnn.config import Length, ModelConfig
+from charrnn.state import Arrays
 from charrnn.text.ngrams import RowCounts
 from charrnn.training.plan import Plan
 from charrnn.training.trouble import Trouble
-
-Arrays = dict[str, NDArray[Any]]
-"""By public name."""
-Groups = dict[str, dict[str, float]]
-"""Norms by group, such as "recurrent.f", and by kind."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,7 @@ class Evaluation:
     temperature: float = 1.0
     learning_rate: float = 0.0
     clipped: float = 0.0
-    groups: Groups = field(default_factory=dict)
+    groups: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

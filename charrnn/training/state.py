@@ -23,6 +23,7 @@ from charrnn.errors import CheckpointError, ConfigError, DivergedError, counted
 from charrnn.model.device import PRECISIONS, choose_device, choose_precision, configure_torch
 from charrnn.model.encoder import divide_output
 from charrnn.model.network import numpy_state_dict
+from charrnn.state import Arrays
 from charrnn.training.calibration import (
     check_shard,
     choose_plan,
@@ -32,14 +33,13 @@ from charrnn.training.calibration import (
 )
 from charrnn.training.clock import Clock
 from charrnn.training.evaluation import FinalScores, HeldOut, HeldOutScore
+from charrnn.training.groups import Groups
 from charrnn.training.memory import used_memory_bytes
 from charrnn.training.plan import Plan
 from charrnn.training.record_evaluation import HeldOutRecords
 from charrnn.training.reports import (
-    Arrays,
     Evaluation,
     Finished,
-    Groups,
     Incident,
     KeptWeights,
     Progress,

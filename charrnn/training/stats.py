@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.training.reports import Arrays
+    from charrnn.state import Arrays
     from charrnn.training.trainer import StepResult
 
 _FEWEST_WINDOWS = 50  # before a loss can be a spike

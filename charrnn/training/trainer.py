@@ -32,7 +32,7 @@ from charrnn.model.network import (
 from charrnn.model.ngrams import NGrams
 from charrnn.model.seq2seq import Seq2Seq
 from charrnn.model.tagger import Tagger
-from charrnn.state import iter_arrays, map_state, select_rows
+from charrnn.state import Arrays, iter_arrays, map_state, select_rows
 from charrnn.text.ngrams import (
     NO_CHECK,
     RowCounts,
@@ -44,12 +44,12 @@ from charrnn.text.ngrams import (
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
 from charrnn.training.distillation import WrittenText, count_written_lanes, join
+from charrnn.training.groups import Groups
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
 from charrnn.training.plan import Plan
 from charrnn.training.record_batches import RecordBatches, records_of
 from charrnn.training.record_lanes import RecordLanes
-from charrnn.training.reports import Arrays, Groups
 from charrnn.training.step import TrainStep
 from charrnn.training.world import SINGLE_PROCESS, World
 

@@ -29,10 +29,11 @@ from charrnn.tasks.train import start_run
 from charrnn.training import distributed
 from charrnn.training.calibration import check_same, check_shard, choose_plan
 from charrnn.training.distributed import Processes
+from charrnn.training.launch import init_world
 from charrnn.training.plan import make_plan
 from charrnn.training.reports import Evaluation
 from charrnn.training.trainer import Trainer
-from charrnn.training.world import SINGLE_PROCESS, init_world
+from charrnn.training.world import SINGLE_PROCESS
 from tests.training.processes import (
     Curve,
     Together,

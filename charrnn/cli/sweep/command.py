@@ -86,7 +86,7 @@ def command(
         # These load here, with the signals caught; torch once the text is read.
         from charrnn.cli.sweep.display import make_display
         from charrnn.tasks.sweep import SweepFinished, run_sweep
-        from charrnn.training.world import init_world
+        from charrnn.training.launch import init_world
 
         stop.is_loaded = True
         with init_world() as world:

@@ -171,7 +171,7 @@ def _run(
             from charrnn.tasks.distill import train_with_teachers
             from charrnn.tasks.fit import CellsFinished, SeedsFinished, train_cells, train_seeds
             from charrnn.tasks.recorder import RunFinished
-            from charrnn.training.world import init_world
+            from charrnn.training.launch import init_world
 
             stop.is_loaded = True
             with init_world() as world:
