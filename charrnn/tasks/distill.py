@@ -147,15 +147,15 @@ def _count_teachers(call: TrainCall, request: TrainRequest, text: Corpus) -> int
         return request.run.teachers
     if len(text.labels) or not len(text.val):
         return 0
-    tokens = len(text.train)
+    sizes = (text.vocab.size, len(text.train))
     # A faster machine has no fewer teachers: where the fastest has none, none need be measured,
     # and torch is not loaded yet.
-    if not choose_teachers(request.train, tokens, _FASTEST):
+    if not choose_teachers(request.train, *sizes, _FASTEST):
         return 0
     from charrnn.training.calibration import machine_speed  # torch
 
     speeds = read_speeds()
-    number = choose_teachers(request.train, tokens, machine_speed(request.train, speeds))
+    number = choose_teachers(request.train, *sizes, machine_speed(request.train, speeds))
     save_speeds(speeds)
     if not number or train_request.find_unfinished(request, text):  # a run alone continues
         return 0

@@ -37,17 +37,7 @@ _PROMPT_TOKENS = 64  # of the training text, after which a stream begins
 _READINGS = 4  # of each block
 _MOST_LIKELY = 32  # tokens whose probabilities are kept where the alphabet is large
 _SMALL_ALPHABET = 128  # tokens, of which all are kept
-_WRITTEN_SHARE = 0.5  # of the lanes
 _BLOCK_STRIDE = 1_000_003  # keeps the blocks of neighbouring seeds apart
-
-
-def count_written_lanes(batch_size: int) -> int:
-    """Return how many of a window's lanes read what teachers write; one at least reads the text.
-
-    >>> count_written_lanes(16)
-    8
-    """
-    return min(max(1, round(_WRITTEN_SHARE * batch_size)), batch_size - 1)
 
 
 class WrittenText:

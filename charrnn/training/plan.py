@@ -73,6 +73,7 @@ class Plan:
     total_steps: int | None
     eval_every: int | None
     machine_speed: float | None = None  # that the sizes were chosen by, as for `make_plan`
+    written_lanes: int = 0  # of batch_size, that read what teachers write
 
     def with_steps(self, total_steps: int, config: TrainConfig) -> Plan:
         """Return the plan with its number of steps, and how many lie between evaluations."""
@@ -100,7 +101,7 @@ def make_plan(
     vocab_size: V. train_tokens: of the training text. speed: of this machine, as a multiple of the
     one that the rules were measured on. step_seconds: of a step of this run here, if measured.
     label_count: of the records; None for running text. record_count: how many they are.
-    has_teachers: whether half of what the network reads is new text that teachers write.
+    has_teachers: whether a half or more of what the network reads is text that teachers write.
 
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
     64
@@ -126,12 +127,15 @@ def make_plan(
         model = _with_records(model, config, label_count)
         if config.dropout is None and train_tokens < record_count * seq_len:
             model = replace(model, dropout=round(_OF_SHORT_RECORDS * model.dropout, 2))
-    if has_teachers and config.dropout is None:
-        model = replace(model, dropout=_DROPOUT_WITH_TEACHERS)
+    written_lanes = 0
+    if has_teachers:
+        written_lanes = count_written_lanes(batch_size, epochs)
+        if config.dropout is None:
+            model = replace(model, dropout=_DROPOUT_WITH_TEACHERS)
     rate = config.learning_rate or choose_learning_rate(model)
     is_by_speed = config.budget_seconds and config.hidden_size is None and hidden == by_time
     chosen_by = speed if is_by_speed else None
-    plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every, chosen_by)
+    plan = Plan(model, seq_len, batch_size, rate, None, config.eval_every, chosen_by, written_lanes)
     return plan if steps is None else plan.with_steps(steps, config)
 
 
@@ -331,15 +335,51 @@ def _fit_windows(config: TrainConfig, train_tokens: int) -> tuple[int, int]:
 
 TEACHERS_SHARE = 0.5
 """Of the budget, that all teachers have together."""
+_TEACHERS = ((50.0, 2), (100.0, 4), (400.0, 8))
+"""(epochs, teachers): who could read the text so often is given so many (benchmarks/LOG.md)."""
+_LEAST_TEACHER_SECONDS = 20.0
+_MOST_READINGS = 8.0  # of the text by half of the lanes, before fewer read it
+_WRITTEN_SHARES = (0.5, 0.75)  # quarters, so that lanes can read each block four times
 
 
-def choose_teachers(config: TrainConfig, train_tokens: int, speed: float) -> int:
+def count_written_lanes(batch_size: int, epochs: float) -> int:
+    """Return how many of a window's lanes read what teachers write; one at least reads the text.
+
+    epochs: that all lanes together would read the text.
+
+    >>> count_written_lanes(16, 10.0), count_written_lanes(16, 30.0)
+    (8, 12)
+    """
+    least, most = _WRITTEN_SHARES
+    share = most if (1 - least) * epochs > _MOST_READINGS else least
+    return min(max(1, round(share * batch_size)), batch_size - 1)
+
+
+def choose_teachers(
+    config: TrainConfig, vocab_size: int, train_tokens: int, speed: float = 1.0
+) -> int:
     """Return how many networks to train first, for a run by budget to learn from; often 0.
 
-    train_tokens: of the training text. speed: of this machine, as for `make_plan`.
+    One network that reads its text for longer than it takes to know it learns it by heart. The
+    arguments are those of `make_plan`.
+
+    >>> choose_teachers(TrainConfig(budget="5m"), 65, 1_000_000)
+    0
+    >>> choose_teachers(TrainConfig(budget="1h"), 65, 1_000_000)
+    4
     """
-    del config, train_tokens, speed
-    return 0
+    seconds = config.budget_seconds
+    if seconds is None:
+        return 0
+    plan = make_plan(config, vocab_size, train_tokens, speed)
+    tokens_per_step = plan.seq_len * plan.batch_size
+    units, layers = plan.model.hidden_size, config.num_layers
+    steps = seconds * speed / step_seconds_of(units, layers, vocab_size, tokens_per_step)
+    epochs = steps * tokens_per_step / max(train_tokens, 1)
+    paying = max((number for least, number in _TEACHERS if epochs >= least), default=0)
+    affordable = int(TEACHERS_SHARE * seconds / _LEAST_TEACHER_SECONDS)
+    number = min(paying, affordable)
+    return number if number > 1 else 0
 
 
 # ── what more would gain ──

@@ -43,7 +43,7 @@ from charrnn.text.ngrams import (
 )
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Batches, Cursor, Lanes, Window
-from charrnn.training.distillation import WrittenText, count_written_lanes, join
+from charrnn.training.distillation import WrittenText, join
 from charrnn.training.groups import Groups
 from charrnn.training.memory import choose_micro_batches
 from charrnn.training.optimizer import Schedule, ema_weight_at
@@ -197,13 +197,13 @@ class Trainer:
         self._schedule = Schedule(self._peak, config)
         self._world = world
         self._own = world.shard(plan.batch_size)
-        written = count_written_lanes(plan.batch_size) if teachers else 0
+        written = plan.written_lanes
         self._lanes = make_lanes(
             corpus, replace(plan, batch_size=plan.batch_size - written), config
         )
         self._batch_size = plan.batch_size
         self._written: WrittenText | None = None
-        if teachers:
+        if written:
             self._written = WrittenText(
                 teachers, corpus.train, written, plan.seq_len, config.seed, precision
             )

@@ -15,9 +15,9 @@ from charrnn.model import heads
 from charrnn.model.network import CharRNN, load_numpy_state_dict, numpy_state_dict
 from charrnn.training import distillation
 from charrnn.training.batches import Window
-from charrnn.training.distillation import WrittenText, count_written_lanes, join
+from charrnn.training.distillation import WrittenText, join
 from charrnn.training.loop import train
-from charrnn.training.plan import make_plan
+from charrnn.training.plan import count_written_lanes, make_plan
 from charrnn.training.reports import Finished, Snapshot
 from charrnn.training.trainer import Trainer
 from tests.training.small_runs import SMALL, stop_after
@@ -64,11 +64,14 @@ def assert_same(one: Window, other: Window) -> None:
 # What is written
 
 
-@pytest.mark.parametrize(("lanes", "written"), [(2, 1), (3, 2), (16, 8), (64, 32)])
-def test_about_half_of_the_lanes_read_what_is_written_and_one_at_least_the_text(
-    lanes: int, written: int
+@pytest.mark.parametrize(
+    ("lanes", "epochs", "written"),
+    [(2, 1.0, 1), (3, 1.0, 2), (16, 16.0, 8), (16, 17.0, 12), (64, 1.0, 32), (2, 99.0, 1)],
+)
+def test_half_of_the_lanes_or_more_read_what_is_written_and_one_at_least_the_text(
+    lanes: int, epochs: float, written: int
 ) -> None:
-    assert count_written_lanes(lanes) == written
+    assert count_written_lanes(lanes, epochs) == written
 
 
 def test_a_stream_goes_on_from_window_to_window() -> None:
@@ -219,20 +222,23 @@ def test_shares_cost_the_mean_of_their_tokens_whatever_computes_it() -> None:
 # Runs
 
 
+def make_trainer() -> Trainer:
+    config = make_config()
+    plan = make_plan(config, V, len(CORPUS.train), has_teachers=True)
+    cpu = torch.device("cpu")
+    return Trainer(plan, config, CORPUS, cpu, torch.float32, teachers=make_teachers())
+
+
 def models(**settings: Any) -> list[Any]:
     return [(each.config, numpy_state_dict(each)) for each in make_teachers(**settings)]
 
 
 def test_half_of_the_lanes_read_the_text() -> None:
-    config = make_config()
-    plan = make_plan(config, V, len(CORPUS.train))
-    trainer = Trainer(
-        plan, config, CORPUS, torch.device("cpu"), torch.float32, teachers=make_teachers()
-    )
+    trainer = make_trainer()
     (result,) = trainer.advance(30)
 
     assert trainer.position_of(trainer.cursor)[1] > len(CORPUS.train) / 4 * 1.9
-    assert result.chars == plan.batch_size * plan.seq_len
+    assert result.chars == 4 * 5
 
 
 def test_a_run_learns_what_its_teachers_are_sure_of() -> None:
@@ -277,11 +283,7 @@ def test_a_run_that_is_stopped_and_resumed_is_the_run_that_was_not(cut: int) -> 
 def test_micro_batches_add_up_to_the_same_step() -> None:
     found = []
     for count in (1, 2, 4):
-        config = make_config()
-        plan = make_plan(config, V, len(CORPUS.train))
-        trainer = Trainer(
-            plan, config, CORPUS, torch.device("cpu"), torch.float32, teachers=make_teachers()
-        )
+        trainer = make_trainer()
         trainer.update.set_micro_batches(count)
         for _ in range(3):
             trainer.advance(30)

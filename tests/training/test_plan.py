@@ -8,7 +8,7 @@ import pytest
 
 from charrnn.config import TrainConfig
 from charrnn.training.clock import Clock
-from charrnn.training.plan import Plan, make_plan
+from charrnn.training.plan import Plan, choose_teachers, make_plan
 
 
 def plan_for(train_tokens: int, **settings: object) -> Plan:
@@ -67,6 +67,31 @@ def test_n_grams_do_in_a_short_run_what_units_do_without_them() -> None:
             for order in (1, None)
         ]
         assert sizes == [alone, with_ngrams]
+
+
+def test_a_long_time_on_a_short_text_goes_into_teachers() -> None:
+    def teachers(budget: str, tokens: int, speed: float = 1.0) -> int:
+        return choose_teachers(TrainConfig(budget=budget), 65, tokens, speed)
+
+    counts = [teachers(budget, 1_000_000) for budget in ("1m", "10m", "30m", "4h")]
+    assert counts == [0, 2, 4, 8]
+    assert teachers("30m", 20_000_000) == 0
+    assert teachers("5m", 100_000) == 4
+    assert teachers("30s", 100_000) == 0  # too short for even two
+    assert teachers("10m", 1_000_000, speed=4.0) >= teachers("10m", 1_000_000)
+
+
+def test_a_length_in_steps_has_no_teachers_by_itself() -> None:
+    assert choose_teachers(TrainConfig(steps=10**6), 65, 100_000) == 0
+
+
+def test_with_teachers_a_network_is_larger_and_reads_its_text_in_fewer_lanes() -> None:
+    config = TrainConfig(budget="1h")
+    alone = make_plan(config, 65, 1_000_000)
+    taught = make_plan(config, 65, 1_000_000, has_teachers=True)
+
+    assert alone.model.hidden_size < taught.model.hidden_size
+    assert (alone.written_lanes, taught.written_lanes) == (0, 12)
 
 
 def test_a_faster_machine_takes_the_network_of_more_time() -> None:

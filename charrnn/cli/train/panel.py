@@ -294,7 +294,7 @@ def _describe_opening(opened: Opened) -> Iterator[str]:
     if opened.teachers:
         names = ", ".join(opened.teachers)
         write = "it writes" if len(opened.teachers) == 1 else "they write together"
-        yield f"learning from {names}, too: half of the lanes read what {write}"
+        yield f"learning from {names}, too: a part of the lanes reads what {write}"
 
 
 def _describe_rows(counts: RowCounts, rows: int) -> Iterator[str]:
