@@ -8,9 +8,9 @@ each window read the text itself as before.
 
 The teachers write in blocks of many streams, since a product for all of them costs little more than
 for one. While a block is read, the next one is written, some tokens at each step. Writing takes as
-long as training, and text that is read four times teaches as much as text that is always new, so
-the lanes read the last four blocks. What a block holds follows from the seed and its number: there
-is nothing to save.
+long as training, and text that is read a few times teaches as much as text that is always new, so
+groups of lanes read the last few blocks, each another. What a block holds follows from the seed and
+its number: there is nothing to save.
 
 W = lanes that read written text, T = window length, N = streams, L = tokens of a stream,
 K = likely tokens, V = vocabulary.
@@ -18,7 +18,6 @@ K = likely tokens, V = vocabulary.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -34,7 +33,7 @@ from charrnn.training.batches import Window
 _STREAMS = 256
 _STREAM_TOKENS = 512
 _PROMPT_TOKENS = 64  # of the training text, after which a stream begins
-_READINGS = 4  # of each block
+_MOST_READINGS = 5  # of each block, by a group of lanes each
 _MOST_LIKELY = 32  # tokens whose probabilities are kept where the alphabet is large
 _SMALL_ALPHABET = 128  # tokens, of which all are kept
 _BLOCK_STRIDE = 1_000_003  # keeps the blocks of neighbouring seeds apart
@@ -44,7 +43,7 @@ class WrittenText:
     """What teachers write, in windows (W, T) with their probabilities.
 
     prompts: the training text (S,), from random places of which the streams go on. precision: of
-    the teachers' products.
+    the teachers' products; it may be set before anything is written.
     """
 
     def __init__(
@@ -61,12 +60,12 @@ class WrittenText:
         self._lanes = lanes
         self._seq_len = seq_len
         self._seed = seed
-        self._precision = precision
+        self.precision = precision
         self._device = teachers[0].output.weight.device
         for teacher in teachers:
             if teacher.ngrams is not None:
                 teacher.ngrams.is_async = is_asynchronous(self._device)
-        self._readings = math.gcd(lanes, _READINGS)
+        self._readings = max(n for n in range(1, _MOST_READINGS + 1) if lanes % n == 0)
         self._group = lanes // self._readings  # lanes that read the same block
         self._windows = max(1, _STREAM_TOKENS // seq_len)
         self._rounds = max(1, _STREAMS // self._group)
@@ -115,14 +114,14 @@ class WrittenText:
         generator.manual_seed((self._seed * _BLOCK_STRIDE + block.number) % 2**63)
         # Read the prompts.
         prompts = torch.from_numpy(self._draw_prompts(count, draws)).to(self._device)
-        with autocast(self._device, self._precision):
+        with autocast(self._device, self.precision):
             states = [teacher(prompts[:, :-1])[1] for teacher in self._teachers]
         newest = prompts[:, -1:]
         for place in range(length):
             # The mean of the teachers' probabilities, from which the next token is drawn.
             probabilities: Tensor | None = None
             for k, teacher in enumerate(self._teachers):
-                with autocast(self._device, self._precision):
+                with autocast(self._device, self.precision):
                     logits, states[k] = teacher(newest, states[k])
                 own = logits[:, -1].float().softmax(-1)
                 probabilities = own if probabilities is None else probabilities + own

@@ -338,8 +338,8 @@ TEACHERS_SHARE = 0.5
 _TEACHERS = ((50.0, 2), (100.0, 4), (400.0, 8))
 """(epochs, teachers): who could read the text so often is given so many (benchmarks/LOG.md)."""
 _LEAST_TEACHER_SECONDS = 20.0
-_MOST_READINGS = 8.0  # of the text by half of the lanes, before fewer read it
-_WRITTEN_SHARES = (0.5, 0.75)  # quarters, so that lanes can read each block four times
+_MOST_READINGS = 8.0  # of the text by its lanes, before fewer of them read it
+_WRITTEN_SHARES = (1 / 2, 3 / 4, 15 / 16)
 
 
 def count_written_lanes(batch_size: int, epochs: float) -> int:
@@ -347,11 +347,11 @@ def count_written_lanes(batch_size: int, epochs: float) -> int:
 
     epochs: that all lanes together would read the text.
 
-    >>> count_written_lanes(16, 10.0), count_written_lanes(16, 30.0)
-    (8, 12)
+    >>> [count_written_lanes(16, epochs) for epochs in (10.0, 30.0, 90.0)]
+    [8, 12, 15]
     """
-    least, most = _WRITTEN_SHARES
-    share = most if (1 - least) * epochs > _MOST_READINGS else least
+    enough = (share for share in _WRITTEN_SHARES if (1 - share) * epochs <= _MOST_READINGS)
+    share = next(enough, _WRITTEN_SHARES[-1])
     return min(max(1, round(share * batch_size)), batch_size - 1)
 
 

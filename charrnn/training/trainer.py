@@ -235,6 +235,8 @@ class Trainer:
         if is_async:
             self._buffers = StaticBuffers.like(self._initial_state(), window)
         self.update.dry_run(window)
+        if self._written is not None:  # the kernels that there are
+            self._written.precision = self.update.precision
 
     def advance(self, total_steps: int | None, *, is_measured: bool = False) -> list[StepResult]:
         """Read a window and make one update; return the results that are known by now.

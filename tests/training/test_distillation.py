@@ -66,12 +66,23 @@ def assert_same(one: Window, other: Window) -> None:
 
 @pytest.mark.parametrize(
     ("lanes", "epochs", "written"),
-    [(2, 1.0, 1), (3, 1.0, 2), (16, 16.0, 8), (16, 17.0, 12), (64, 1.0, 32), (2, 99.0, 1)],
+    [
+        *((2, 1.0, 1), (3, 1.0, 2), (2, 99.0, 1), (64, 1.0, 32)),
+        *((16, 16.0, 8), (16, 17.0, 12), (16, 32.0, 12), (16, 33.0, 15), (16, 1e4, 15)),
+    ],
 )
 def test_half_of_the_lanes_or_more_read_what_is_written_and_one_at_least_the_text(
     lanes: int, epochs: float, written: int
 ) -> None:
     assert count_written_lanes(lanes, epochs) == written
+
+
+@pytest.mark.parametrize(("lanes", "readings"), [(1, 1), (8, 4), (12, 4), (15, 5), (7, 1), (6, 3)])
+def test_groups_of_lanes_read_a_block_each(lanes: int, readings: int) -> None:
+    text = make_text(lanes=lanes)
+    for step in range(3):
+        assert text.read(step).inputs.shape == (lanes, 5)
+    assert text._readings == readings
 
 
 def test_a_stream_goes_on_from_window_to_window() -> None:
