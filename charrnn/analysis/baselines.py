@@ -51,9 +51,9 @@ def score_baselines(train: Ids, val: Ids, vocab: Vocab) -> dict[str, float]:
 
 
 class Baselines:
-    """What `score_baselines` returns, of which the compressors' part begins at once, in threads.
+    """What `score_baselines` returns. `begin` lets the compressors work in threads until then.
 
-    They let other threads run, so that they take no time beside work of one thread.
+    They let other threads run: where a core is free, they take no time.
     """
 
     def __init__(self, train: Ids, val: Ids, vocab: Vocab) -> None:
@@ -62,23 +62,30 @@ class Baselines:
             held_out = held_out[: int(np.flatnonzero(held_out == vocab.end)[-1]) + 1]
         self._train = train[-TRAINED_TOKENS:]
         self._held_out = held_out
-        self._vocab_size = vocab.size
         self._chars = vocab.count_characters(held_out)
+        self._vocab = vocab
         self._sizes: Sizes = {}
-        if self._chars >= MIN_CHARS:
-            # To a compressor the end of a record is a newline.
-            before = vocab.decode(train[-COMPRESSED_TOKENS:]).replace(END, "\n")
-            self._sizes = _begin_to_compress(before, vocab.decode(held_out).replace(END, "\n"))
+
+    def begin(self) -> None:
+        """Begin to compress, unless the text is too short."""
+        if self._chars < MIN_CHARS:
+            return
+        texts = (self._train[-COMPRESSED_TOKENS:], self._held_out)
+        # To a compressor the end of a record is a newline.
+        written = (self._vocab.decode(text).replace(END, "\n") for text in texts)
+        self._sizes = _begin_to_compress(*written)
 
     def wait(self) -> None:
-        """Wait until nothing of it runs any more."""
+        """Wait until nothing that has begun runs any more."""
         futures.wait(chain(*self._sizes.values()))
 
     def score(self) -> dict[str, float]:
         """Return the bits per character by baseline; {} of fewer than MIN_CHARS."""
         if self._chars < MIN_CHARS:
             return {}
-        nats = ngram_token_nats(self._train, self._held_out, self._vocab_size)
+        if not self._sizes:
+            self.begin()
+        nats = ngram_token_nats(self._train, self._held_out, self._vocab.size)
         ngram_bpc = bits_per_char(float(nats.sum()) / self._chars)
         return _bpc_of(self._sizes, self._chars) | {NGRAM_NAME: ngram_bpc}
 
@@ -120,8 +127,7 @@ def compressor_bpc(context: str, held_out: str) -> dict[str, float]:
     That is what the compressed text grows by when `held_out` follows: (size of both - size of
     context) * 8 / characters. A held-out text without characters has no figures.
     """
-    sizes = _begin_to_compress(context, held_out)
-    return _bpc_of(sizes, len(held_out)) if held_out else {}
+    return _bpc_of(_begin_to_compress(context, held_out), len(held_out)) if held_out else {}
 
 
 def _bpc_of(sizes: Sizes, chars: int) -> dict[str, float]:

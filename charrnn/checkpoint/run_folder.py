@@ -243,19 +243,6 @@ class RunFolder:
                     with suppress(OSError):
                         path.unlink()
 
-    def remove_states(self) -> None:
-        """Remove all states of a run that has ended: its best model stays, and it cannot go on.
-
-        The newest goes last, so that a kill in between leaves a run that has ended.
-
-        Raises:
-            StorageError: one cannot be removed.
-        """
-        assert self.best.exists(), "else nothing would be left of the run"
-        for path in reversed(self.states):
-            with write_errors(path):
-                path.unlink(missing_ok=True)
-
     def read_state(self) -> tuple[ModelFile, list[DamagedState]]:
         """Return the newest state that can be resumed from, and the newer ones that cannot.
 

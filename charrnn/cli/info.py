@@ -169,11 +169,15 @@ def _describe_training(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"label {column}", _describe_labels(counts)
     if initial := model.get("init_from"):
         yield "started from", format_cell(initial).plain
+    taught = (model.get("settings") or {}).get("distill_from")
+    if taught:
+        yield "learned from", format_cell(", ".join(taught)).plain
     if "step" in model:
         seconds = model.get("elapsed_seconds")
         time = f" in {format_duration(seconds)}" if seconds is not None else ""
         # Of other tasks chars_seen counts classes or target tokens, which are fewer.
-        has_epochs = train_chars and model.get("task") in (None, "text", "tagging")
+        # With teachers it counts what they write too.
+        has_epochs = train_chars and model.get("task") in (None, "text", "tagging") and not taught
         reads = f", {model.get('chars_seen', 0) / train_chars:.1f} epochs" if has_epochs else ""
         yield "trained", counted(model["step"], "step") + time + reads
     resolved = model.get("resolved")

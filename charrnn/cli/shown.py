@@ -46,6 +46,7 @@ class Shown:
                     self.run = self.last.run
                 elif isinstance(self.last, TeacherStarted | StudentStarted):
                     self.is_teacher = isinstance(self.last, TeacherStarted)
+                    self.run = None  # until this one is open
                 try:
                     display.show(self.last)
                 except OSError as error:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # Windows has no SIGHUP
-_LOADED_LATER = ("torch", "charrnn.training.loop")  # after the text is read
+_LOADED_LATER = (  # torch, and what begins to load it, after the text is read
+    "torch",
+    *(f"charrnn.training.{name}" for name in ("loop", "calibration", "distributed", "trial")),
+)
+_SHOW_CURSOR = b"\x1b[?25h"
 _NOTHING_YET = "stopped before training began, so nothing is lost; the same command starts again"
 
 
@@ -101,7 +105,7 @@ class StopSignal:
         # An exception during an import may be swallowed, or crash it.
         if not self.is_loaded or any(map(_is_importing, _LOADED_LATER)):
             with suppress(OSError):  # os.write: print may be in the middle of a line
-                os.write(2, f"charrnn: {_NOTHING_YET}\n".encode())
+                os.write(2, _SHOW_CURSOR * os.isatty(2) + f"charrnn: {_NOTHING_YET}\n".encode())
             os._exit(128 + number)
         is_second = self.is_set()
         self.note(number)

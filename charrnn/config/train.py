@@ -226,6 +226,12 @@ class TrainConfig:
     seq_len: int | None = _optimization(
         None, "tokens per window: how far back gradients flow", unset="automatic", ge=1
     )
+    written_lanes: int | None = _optimization(
+        None,
+        "of the lanes, how many read what teachers write",
+        ge=1,
+        unset="with teachers half or more, by how often the others would read the text",
+    )
     batch_size: int | None = _optimization(
         None,
         "batch size: number of lanes, each a contiguous stretch of the text",
@@ -335,7 +341,7 @@ class TrainConfig:
                 f"ngram_rows {self.ngram_rows} works only with ngram_order 2 or more, not 1; leave "
                 "--ngram-rows out, or give a larger --ngram-order"
             )
-        if self.weight_decay_ngrams is not None:
+        if self.weight_decay_ngrams not in (None, 1.0):  # files of older versions all have 1
             for name, none in (("ngram_order", 1), ("ngram_rows", 0)):
                 if getattr(self, name) == none:
                     flag = "--" + name.replace("_", "-")

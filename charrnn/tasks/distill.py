@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,10 @@ from charrnn.checkpoint.run_folder import RunFolder
 from charrnn.checkpoint.run_store import name_after, named_run, refuse_taken
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import Corpus
-from charrnn.errors import ConfigError, RunLockedError, StorageError
+from charrnn.errors import ConfigError
 from charrnn.tasks import train_request
-from charrnn.tasks.fit import CHOSEN, Result, Runs, TrainCall, find_run_like
+from charrnn.tasks.fit import CHOSEN, Result, Runs, TrainCall
 from charrnn.tasks.machine_speeds import read_speeds, save_speeds
-from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.train import Reading, RunReport, open_text, start_run
 from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun
 from charrnn.training.plan import TEACHERS_SHARE, choose_teachers
@@ -122,7 +121,7 @@ def _find_obstacle(call: TrainCall, world: World) -> str:
     is_by_budget = train.budget_seconds is not None
     task = train.task or text.task
     if run.teachers is None and not is_by_budget:
-        return "teachers are chosen by a budget"
+        return "the rule is one of budgets"  # nobody asked for teachers, so nobody sees it
     if run.init_from is not None:
         return (
             "teachers are new networks, and this run starts from the weights of a trained one; "
@@ -152,8 +151,11 @@ def _count_teachers(call: TrainCall, request: TrainRequest, text: Corpus) -> int
     # and torch is not loaded yet.
     if not choose_teachers(request.train, *sizes, _FASTEST):
         return 0
-    from charrnn.training.calibration import machine_speed  # torch
+    from charrnn.model.device import choose_device  # torch
+    from charrnn.training.calibration import machine_speed
 
+    if choose_device(request.train.device).type != "cpu":
+        return 0  # not measured there
     speeds = read_speeds()
     number = choose_teachers(request.train, *sizes, machine_speed(request.train, speeds))
     save_speeds(speeds)
@@ -197,6 +199,8 @@ class _Teaching:
         self._number = number
         self._shares = _Shares.of(request.train, number)
         own = {**call.settings, **self._shares.teacher, "teachers": 0, "overwrite": False}
+        own["keep_checkpoints"] = 1  # nobody goes back in them
+        own.pop("written_lanes", None)
         own.pop("length_history", None)  # of the run that is repeated
         self._of_teachers = own
 
@@ -222,7 +226,7 @@ class _Teaching:
             self._call.should_stop,
             self._call.should_continue,
         )
-        runs = Runs(call, CHOSEN, self._text, stem)
+        runs = Runs(call, CHOSEN, self._text, stem, are_named=run.name is not None)
         for number in range(1, self._number + 1):
             seed = self._seed_of(number)
             seconds = self._shares.teacher_seconds
@@ -257,10 +261,7 @@ class _Teaching:
             should_continue=self._call.should_continue,
         )
         with closing(reports):
-            for report in reports:
-                if isinstance(report, RunFinished) and report.finished.reason != "stopped":
-                    _remove_states(teachers)
-                yield report
+            yield from reports
 
     def _find_stem(self) -> str:
         """Return the name of the run, which its teachers' names begin with."""
@@ -283,7 +284,7 @@ class _Teaching:
     def _find_first(self) -> RunFolder | None:
         """Return the run of the first teacher, if it was begun before."""
         request = self._call.request({**self._of_teachers, "seed": self._seed_of(1)})
-        found = find_run_like(request, self._text, _ending(1))
+        found = train_request.find_alike(request, self._text, _ending(1))
         return None if found is None else found.run
 
     def _seed_of(self, number: int) -> int:
@@ -293,16 +294,3 @@ class _Teaching:
 def _ending(number: int) -> str:
     """Return how the name of a teacher ends."""
     return f"-teacher{number}"
-
-
-def _remove_states(teachers: Sequence[Result]) -> None:
-    """Remove the states of teachers that are not needed any more; their best models stay.
-
-    A run that was renamed is somebody's, and so is one that was not begun as a teacher.
-    """
-    for number, teacher in enumerate(teachers, start=1):
-        run = RunFolder(teacher.path)
-        if run.name.endswith(_ending(number)):
-            # What stays takes space, nothing else.
-            with suppress(RunLockedError, StorageError), run.lock():
-                run.remove_states()

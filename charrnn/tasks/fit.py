@@ -13,27 +13,26 @@ import signal
 import statistics
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from charrnn.checkpoint.model_file import ModelFile, read_model
-from charrnn.checkpoint.run_folder import SETTINGS, RunFolder, format_toml
-from charrnn.checkpoint.run_store import list_runs, name_after, named_run
+from charrnn.checkpoint.run_folder import RunFolder
+from charrnn.checkpoint.run_store import name_after, named_run
 from charrnn.config import CELLS, TrainConfig
 from charrnn.data.corpus import Corpus
-from charrnn.errors import CheckpointError, ConfigError
+from charrnn.errors import ConfigError
 from charrnn.metrics import bits_per_char
-from charrnn.storage import read_note
 from charrnn.tasks import train_request
 from charrnn.tasks.model import Model
 from charrnn.tasks.recorder import RunFinished
 from charrnn.tasks.task_model import TaskModel, open_model
 from charrnn.tasks.train import Reading, RunReport, open_text, start_run
-from charrnn.tasks.train_request import AlikeRun, Text, TrainRequest, UnfinishedRun
+from charrnn.tasks.train_request import Text, TrainRequest, UnfinishedRun
 from charrnn.training.reports import Finished, Started
 
 # What a run chooses where it is not set: first of its model, then of its batches and steps.
@@ -351,7 +350,8 @@ class Runs:
     """Runs of one call, one after another. results: of those that came to their end.
 
     kept: names of settings that the first run chooses for all. text: what they are trained on, if
-    it is open already. stem: what new runs are named after, instead of the text.
+    it is open already. stem: what new runs are named after, instead of the text. are_named: an
+    unfinished run of another name is another's, and does not continue.
     """
 
     def __init__(
@@ -360,6 +360,8 @@ class Runs:
         kept: Sequence[str],
         text: Corpus | None = None,
         stem: str | None = None,
+        *,
+        are_named: bool = False,
     ) -> None:
         self.results: list[Result] = []
         self._call = call
@@ -367,6 +369,7 @@ class Runs:
         self._sizes: dict[str, Any] = {}
         self._text = open_text(call.request(call.settings)) if text is None else text
         self._stem = stem or self._text.name
+        self._are_named = are_named
 
     @property
     def has_test(self) -> bool:
@@ -389,7 +392,9 @@ class Runs:
         if "hidden_size" in self._sizes:
             own.pop("parameters", None)  # the first run turned them into units
         request = self._call.request(own)
-        found = find_run_like(request, self._text, ending)
+        found = train_request.find_alike(request, self._text, ending)
+        if self._are_named and found and not found.is_finished:
+            found = found if found.run.name == f"{self._stem}{ending}" else None
         if found and found.is_finished:
             self.results.append(result_before(found.run, found.state))
             yield started(self._sizes, self.results[-1])
@@ -422,28 +427,6 @@ class Runs:
         if not self._sizes:
             given = self._call.settings
             self._sizes = {key: chosen[key] for key in self._kept if given.get(key) is None}
-
-
-def find_run_like(request: TrainRequest, text: Corpus, ending: str) -> AlikeRun | None:
-    """Return the run of the same settings and text, as `find_alike`, also one without its states.
-
-    Such a run has ended (`RunFolder.remove_states`): its best model stands for its state.
-    """
-    found = train_request.find_alike(request, text, ending)
-    is_new = request.run.on_unfinished == "new" or request.run.overwrite
-    if is_new or (found and found.is_finished):
-        return found
-    settings = format_toml(request.config_file).encode()
-    for run in list_runs(Path(request.run.checkpoints)):
-        with suppress(CheckpointError, OSError, ValueError):  # no such run
-            if run.states or read_note(run.path / SETTINGS) != settings:
-                continue
-            best = read_model(run.best)
-            has_ended = "baselines_bpc" in best.summary  # which are scored at the end
-            if has_ended and best.summary.get("corpus", {}).get("sha256") == text.sha256:
-                ended = {"is_finished": True, "plan": best.summary["resolved"]}
-                return AlikeRun(run, replace(best, progress=ended))
-    return found
 
 
 def _check_seeds(seeds: Sequence[int], corpus: Sequence[str], settings: Mapping[str, Any]) -> None:

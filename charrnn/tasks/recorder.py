@@ -305,6 +305,7 @@ class Recorder:
         chosen = as_dict(plan.model) | {
             name: getattr(plan, name) for name in ("seq_len", "batch_size", "learning_rate")
         }
+        chosen["written_lanes"] = plan.written_lanes or None
         for name in _OF_THE_TEXT:
             del chosen[name]
         if plan.model.task != "text":  # what a batch has follows from the records

@@ -195,8 +195,10 @@ def _check_settings(
         if settings.get(name):
             flag = "--" + name
             raise ConfigError(f"a sweep finds its runs by itself; leave {flag} out")
-    if settings.get("teachers"):
-        raise ConfigError("a sweep compares trials that have no teachers; leave --teachers out")
+    for name in ("teachers", "distill_from"):
+        if settings.get(name):
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"a sweep compares trials that have no teachers; leave {flag} out")
     if "-" in (*corpus, settings.get("val_file")):
         raise ConfigError("standard input cannot be read once for each trial; give a file")
     given = [name for name in LENGTHS if settings.get(name) is not None]

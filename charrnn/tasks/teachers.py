@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from charrnn.checkpoint.model_file import Arrays
 from charrnn.config import ModelConfig
 from charrnn.data.corpus import Corpus
@@ -21,6 +19,11 @@ def read_teachers(
         ConfigError: one of them is no model of this text, or the run cannot learn from models.
     """
     if not request.teachers:
+        if request.train.written_lanes is not None and request.resumed is None:
+            raise ConfigError(
+                "--written-lanes is for runs that learn from models, and this one does not; leave "
+                "it out, or give --distill-from or --teachers"
+            )
         return []
     if request.task != "text":
         raise ConfigError(
@@ -48,7 +51,6 @@ def read_teachers(
         if teacher.vocab != text.vocab:
             raise ConfigError(
                 f"model {name!r} has another vocabulary than {text.name}; --distill-from takes "
-                "models of the same text, read with the same settings: charrnn train "
-                f"{shlex.join(request.corpus_paths)} --name teacher"
+                "models of the same text, read with the same settings"
             )
     return [(teacher.config, teacher.weights) for teacher in request.teachers]

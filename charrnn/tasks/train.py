@@ -7,6 +7,7 @@ The samples on the way are written by the same numpy code that `charrnn sample` 
 
 import math
 import shlex
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -133,6 +134,8 @@ def start_run(
         # the command or the text was said before.
         is_scored = request.task == "text" and world.is_main_process
         baselines = Baselines(text.train, text.val, text.vocab) if is_scored else None
+        if baselines is not None and "torch" not in sys.modules:
+            baselines.begin()
         from charrnn.training.loop import train
 
         if baselines is not None:

@@ -218,9 +218,17 @@ def read_request(
     return TrainRequest(list(corpus), text, train, run, initial=initial, teachers=teachers)
 
 
-def _read_teachers(run: RunConfig) -> tuple[ModelFile, ...]:
-    """Return the models that the run learns from."""
-    return tuple(read_model(find_model(name, Path(run.checkpoints))) for name in run.distill_from)
+def _read_teachers(run: RunConfig, folder: RunFolder | None = None) -> tuple[ModelFile, ...]:
+    """Return the models that a run learns from; those of a resumed one are beside its folder."""
+    checkpoints = Path(run.checkpoints) if folder is None else folder.path.parent
+    try:
+        return tuple(read_model(find_model(name, checkpoints)) for name in run.distill_from)
+    except CheckpointError as error:
+        if folder is None:
+            raise
+        raise CheckpointError(
+            f"run {folder.name!r} learns from {', '.join(run.distill_from)}: {error.message}"
+        ) from error
 
 
 def _records_of(initial: ModelFile) -> dict[str, Any]:
@@ -292,6 +300,10 @@ def _read_resumed(
         raise CheckpointError(f"{folder.path} does not say how it was trained; start a new run")
     # The file may be that of an older version.
     before = config.OLD_TEXT_SETTINGS | config.with_new_names(before)
+    if run.teachers:
+        raise ConfigError(
+            f"run {folder.name!r} continues with the teachers that it has; leave --teachers out"
+        )
     given = {key: value for key, value in settings.items() if key not in _NOT_KEPT}
     for key, value in given.items():
         if key not in _CHANGEABLE:
@@ -308,7 +320,7 @@ def _read_resumed(
             f"run {folder.name!r} was trained on texts in memory; give them again, in Python: "
             f"charrnn.train(texts=..., resume={folder.name!r})"
         )
-    teachers = _read_teachers(run)
+    teachers = _read_teachers(run, folder)
     return TrainRequest(paths, text, train, run, folder, last, tuple(damaged), teachers=teachers)
 
 
@@ -318,6 +330,7 @@ def _refuse_change(
     """Refuse another value of a setting that a resumed run keeps; a command may repeat its own."""
     kept = before.get(key)
     chosen = (config.as_dict(last.config) | (last.progress or {}).get("plan", {})).get(key)
+    value = list(value) if isinstance(value, tuple) else value
     if value in (kept, chosen):
         return
     is_chosen = kept is None and chosen is not None

@@ -26,6 +26,7 @@ from charrnn.model.device import (
     choose_device,
     choose_precision,
     configure_torch,
+    deterministic_algorithms,
     lacks_kernel,
 )
 from charrnn.model.network import RecurrentLayer
@@ -61,6 +62,7 @@ _SKIPPED_STEPS = 2
 _STEPS = 4
 _MOST_STEP_ROUNDS = 4
 _STEPS_SHARE = 0.01  # of the budget
+_WRITING = 1.2  # times what a step takes alone, with teachers that write
 _NGRAM_TOKENS = 200_000  # of the text, that n-grams are chosen from for these steps
 
 # A GPU takes as long for a small product as for one that fills it.
@@ -158,7 +160,7 @@ def choose_plan(
             gpu = measure_gpu(device, precision)
             rate = highest("products", gpu.flop_per_second)
             together = replace(gpu, flop_per_second=rate * world.world_size)
-            config = size_for_gpu(config, together, vocab_size, tokens)
+            config = size_for_gpu(config, together, vocab_size, tokens, has_teachers=has_teachers)
         is_sized = config.hidden_size is not None
         speed = 1.0
         if not is_sized:
@@ -166,8 +168,10 @@ def choose_plan(
             known = min(highest("layer", measure_speed(device, precision)), _MOST)
             speed = known * world.world_size
         plan = plan_of(config, speed)
-        if config.dropout is None and not has_teachers:  # by how often the text will be read
+        # Dropout, and the lanes that read the text, depend on how often it will be read.
+        if config.dropout is None or (has_teachers and config.written_lanes is None):
             seconds = measure_step(shard_of(plan, world), config, corpus, device, precision)
+            seconds *= _WRITING if has_teachers else 1.0
             plan = plan_of(config, speed, seconds)
     return check_shard(plan_from_json(world.broadcast(asdict(plan))), world)
 
@@ -241,12 +245,13 @@ def machine_speed(config: TrainConfig, speeds: MutableMapping[str, float]) -> fl
     Raises:
         ConfigError: the device is missing, or does not support the precision.
     """
-    configure_torch(config)
-    device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    key = _name_speed("layer", device, precision)
-    if key not in speeds:
-        speeds[key] = measure_speed(device, precision)
+    with deterministic_algorithms(config):  # which CUDA is told of before it starts
+        configure_torch(config)
+        device = choose_device(config.device)
+        precision = choose_precision(config.precision, device)
+        key = _name_speed("layer", device, precision)
+        if key not in speeds:
+            speeds[key] = measure_speed(device, precision)
     return min(speeds[key], _MOST)
 
 
@@ -313,6 +318,7 @@ def measure_step(
     # A part of the text has fewer n-grams, so the step is a little cheaper; but they are chosen
     # sooner.
     part = corpus.train[:_NGRAM_TOKENS]
+    plan = replace(plan, written_lanes=0)  # writing would begin with a whole block
     trainer = Trainer(plan, config, corpus, device, precision, ngram_text=part)
     began = time.perf_counter()
     ends: list[float] = []
@@ -391,7 +397,14 @@ def embed_for_gpu(config: TrainConfig, model: ModelConfig) -> TrainConfig:
     return replace(config, embedding_size=steps * _PERSISTENT_STEP)
 
 
-def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: int) -> TrainConfig:
+def size_for_gpu(
+    config: TrainConfig,
+    gpu: Gpu,
+    vocab_size: int,
+    train_tokens: int,
+    *,
+    has_teachers: bool = False,
+) -> TrainConfig:
     """Return `config` with units, lanes and an embedding for a GPU, where it leaves them open.
 
     A recurrent layer makes one product after another. So it gets as many lanes as go into a product
@@ -412,7 +425,8 @@ def size_for_gpu(config: TrainConfig, gpu: Gpu, vocab_size: int, train_tokens: i
 
     usual = make_plan(config, vocab_size, train_tokens)
     most_units = _PERSISTENT_UNITS if is_persistent else _MOST_UNITS
-    by_text = size_for_text(train_tokens, most_units, kind_of_run(config, train_tokens))
+    kind = "teachers" if has_teachers else kind_of_run(config, train_tokens)
+    by_text = size_for_text(train_tokens, most_units, kind)
     units = config.hidden_size or min(_units_for(config, gpu), by_text)
     sizes = range(_UNIT_STEP, int(units) + 1, _UNIT_STEP) or [int(units)]
     fitting = [size for size in sizes if is_fitting(size, usual.batch_size)]

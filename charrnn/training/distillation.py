@@ -30,8 +30,8 @@ from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Ids
 from charrnn.training.batches import Window
 
-_STREAMS = 256
 _STREAM_TOKENS = 512
+_BLOCK_TOKENS = 1 << 16  # 128 streams: half as many would take as long
 _PROMPT_TOKENS = 64  # of the training text, after which a stream begins
 _MOST_READINGS = 5  # of each block, by a group of lanes each
 _MOST_LIKELY = 32  # tokens whose probabilities are kept where the alphabet is large
@@ -68,7 +68,8 @@ class WrittenText:
         self._readings = max(n for n in range(1, _MOST_READINGS + 1) if lanes % n == 0)
         self._group = lanes // self._readings  # lanes that read the same block
         self._windows = max(1, _STREAM_TOKENS // seq_len)
-        self._rounds = max(1, _STREAMS // self._group)
+        streams = _BLOCK_TOKENS // (self._windows * seq_len)
+        self._rounds = max(1, streams // self._group)
         self._steps = self._rounds * self._windows  # in which a group reads a block
         self._shape = (self._rounds * self._group, self._windows * seq_len)
         self._blocks: dict[int, _Block] = {}  # those that are read, and the next

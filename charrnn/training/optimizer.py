@@ -344,8 +344,8 @@ class RowWiseRMSprop:
     v ← β v + (1 − β) mean(g²) and row ← row − 4 η g / √v, for the rows whose gradient g is not all
     zero: RMSprop (Tieleman & Hinton 2012) with one v a row, as row-wise Adagrad has it (Gupta et
     al. 2014). The first update of a row has the size 1/√(1 − β) = 10. Weight decay λ takes all
-    rows, once in k updates: row ← row (1 − η λ)ᵏ, where k is 64, and 64/λ for a decay above 1, so
-    that no pass takes much.
+    rows, once in k updates: row ← row (1 − η λ)ᵏ, where k is 64 by the decay rounded up, so that no
+    pass takes much.
 
     rate_factor: η as a multiple of the learning rate that a step is given. `Optimizer` makes η that
     of a network of 256 units, so that rows move and fade alike in networks of all sizes.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.config.model import BUCKET
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, counted
 
 EVALUATIONS = 20
 
@@ -38,7 +38,7 @@ _TEXT_SIZES = {
     "plain": (*_FEWER_SIZES, (300_000, 256), *_MORE_SIZES),
     # With n-grams, tiny-shakespeare is learned by heart by more units (benchmarks/LOG.md),
     "ngrams": (*_FEWER_SIZES, (1_500_000, 256), *_MORE_SIZES),
-    # and with teachers it is not, whose text is always new.
+    # and with teachers it is not, as there is ever more of their text.
     "teachers": (*_FEWER_SIZES, (300_000, 256), *_MORE_SIZES),
 }
 """(tokens, units): a text below these tokens gets at most this many; from 512 on not measured."""
@@ -56,7 +56,7 @@ _EMBEDDING = 64
 _LARGE_EMBEDDING = 256
 _LARGE_ALPHABET = 1_000  # tokens: from here most are rare, and one table for both ends pays
 _OF_SHORT_RECORDS = 0.75  # of the dropout: where a window holds several, less is enough
-_DROPOUT_WITH_TEACHERS = 0.1  # whose text is always new (benchmarks/LOG.md)
+_DROPOUT_WITH_TEACHERS = 0.1  # of whose text there is ever more (benchmarks/LOG.md)
 _LABEL_SIZE = 64
 _MOST_UNITS = 65_536  # that a network can have
 _OUTPUT_SECONDS = 1.1e-6  # of a step, for each token of the vocabulary and 256 features
@@ -103,6 +103,9 @@ def make_plan(
     label_count: of the records; None for running text. record_count: how many they are.
     has_teachers: whether a half or more of what the network reads is text that teachers write.
 
+    Raises:
+        ConfigError: no lane is left to the text.
+
     >>> make_plan(TrainConfig(steps=1000), vocab_size=65, train_tokens=1_000_000).model.hidden_size
     64
     """
@@ -110,7 +113,17 @@ def make_plan(
     seq_len, batch_size = _fit_windows(config, train_tokens)
     tokens_per_step = seq_len * batch_size
     seconds = config.budget_seconds and config.budget_seconds * speed
-    steps = None if seconds else _steps_asked_for(config, train_tokens, seq_len, batch_size)
+    # An epoch is one of the lanes that read the text.
+    written_lanes = 0
+    if has_teachers:
+        written_lanes = config.written_lanes or count_written_lanes(batch_size, 0.0)
+        if written_lanes >= batch_size:
+            raise ConfigError(
+                f"written_lanes {written_lanes} leaves none of {counted(batch_size, 'lane')} for "
+                "the text; give fewer, or a larger --batch-size"
+            )
+    text_lanes = batch_size - written_lanes
+    steps = None if seconds else _steps_asked_for(config, train_tokens, seq_len, text_lanes)
     # Units: as many as the time can train and the text can fill.
     kind = "teachers" if has_teachers else kind_of_run(config, train_tokens)
     by_time = size_for_time(seconds, steps, kind)
@@ -127,9 +140,9 @@ def make_plan(
         model = _with_records(model, config, label_count)
         if config.dropout is None and train_tokens < record_count * seq_len:
             model = replace(model, dropout=round(_OF_SHORT_RECORDS * model.dropout, 2))
-    written_lanes = 0
     if has_teachers:
-        written_lanes = count_written_lanes(batch_size, epochs)
+        if config.written_lanes is None and config.epochs is None:
+            written_lanes = count_written_lanes(batch_size, epochs)
         if config.dropout is None:
             model = replace(model, dropout=_DROPOUT_WITH_TEACHERS)
     rate = config.learning_rate or choose_learning_rate(model)
@@ -352,7 +365,9 @@ def count_written_lanes(batch_size: int, epochs: float) -> int:
     """
     enough = (share for share in _WRITTEN_SHARES if (1 - share) * epochs <= _MOST_READINGS)
     share = next(enough, _WRITTEN_SHARES[-1])
-    return min(max(1, round(share * batch_size)), batch_size - 1)
+    lanes = min(max(1, round(share * batch_size)), batch_size - 1)
+    # Groups of lanes read a block one after the other, so they must be equal.
+    return next((n for n in range(lanes, 1, -1) if math.gcd(n, 60) > 2), lanes)
 
 
 def choose_teachers(

@@ -122,8 +122,7 @@ def test_what_the_first_teacher_chooses_the_others_keep_and_the_run_chooses_anew
     for report in train_with_teachers(["book.txt"], {"steps": 2, "threads": 1, "teachers": 2}):
         reports.append(report)
         if isinstance(report, StudentStarted):
-            small = ((10**9, 7),)
-            monkeypatch.setattr(plan, "_TEXT_SIZES", {True: small, False: small})
+            monkeypatch.setattr(plan, "_TEXT_SIZES", {"teachers": ((10**9, 7),)})
     first, second, student = (r.plan for r in reports if isinstance(r, Started))
     begun = [report for report in reports if isinstance(report, TeacherStarted)]
 
@@ -303,7 +302,7 @@ def test_teachers_that_are_trained_are_not_trained_again() -> None:
     assert [each.bpc for each in done] == [charrnn.describe(each.run)["val_bpc"] for each in done]
 
 
-def test_more_teachers_keep_the_sizes_of_those_without_states() -> None:
+def test_more_teachers_keep_the_sizes_of_those_that_are_there() -> None:
     own = {"steps": 2, "threads": 1}
     train(**own, teachers=1)
     reports = train(**own, teachers=2)
@@ -313,29 +312,22 @@ def test_more_teachers_keep_the_sizes_of_those_without_states() -> None:
     assert models[0] == models[1]
 
 
-def test_states_of_teachers_are_removed_at_the_end_and_their_models_stay() -> None:
-    stop_fit_in("book", **TWO)
-    teachers = [run_of("book-teacher1"), run_of("book-teacher2")]
-    assert all(run.states for run in teachers)
-    train(**TWO)
+def test_a_teacher_keeps_one_state_and_can_go_on() -> None:
+    train(**TWO | {"steps": 6, "eval_every": 2})
+    teacher = run_of("book-teacher1")
 
-    assert not any(run.states for run in teachers)
-    assert run_of("book").states
-    assert charrnn.load("book-teacher1").generate("the", length=3)
+    assert len(teacher.states) == 1
+    assert len(run_of("book").states) == 2
+    list(start_run([], {"resume": teacher.name, "steps": 7}))
+    assert teacher.step == 7
     assert [run["name"] for run in charrnn.list_runs() if "error" in run] == []
 
 
-def test_a_run_that_is_no_teacher_keeps_its_states() -> None:
-    train(**TWO, name="other")
-    mine = SMALL | {"seed": 1001, "on_unfinished": "new", "name": "mine"}
-    train(**mine, teachers=0)
-    Path("checkpoints/other-teacher1").rename("checkpoints/gone")
-    (Path("checkpoints/gone") / "config.toml").unlink()
-    reports = train(**TWO, name="book")
+def test_an_unfinished_teacher_of_another_name_is_left_alone() -> None:
+    stop_fit_in("mine-teacher1", **TWO | {"name": "mine"})
+    names = started_runs(train(**TWO, name="book"))
 
-    assert started_runs(reports) == ["book"]
-    assert settings_of("book")["distill_from"] == ["mine", "other-teacher2"]
-    assert run_of("mine").states
+    assert names == ["book-teacher1", "book-teacher2", "book"]
 
 
 def test_new_runs_are_asked_for_with_new_teachers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,56 @@ def test_several_processes_are_refused() -> None:
 def test_a_teacher_that_is_not_there_is_named() -> None:
     with pytest.raises(CharRNNError, match="twelve"):
         run("book.txt", distill_from=("twelve",))
+
+
+def test_a_run_in_another_folder_finds_its_teachers_when_it_goes_on() -> None:
+    run("book.txt", name="one", checkpoints="runs", seed=1)
+    run("book.txt", name="student", checkpoints="runs", distill_from=("one",), stop=2)
+    again = run(resume="runs/student")
+
+    assert again[1].teachers == ("one",)
+
+
+def test_a_run_whose_teacher_is_gone_says_so() -> None:
+    run("book.txt", name="student", distill_from=("one",), stop=2)
+    Path("checkpoints/one").rename("gone")
+    with pytest.raises(CharRNNError, match=r"run 'student' learns from one: .*'one'"):
+        run(resume="student")
+
+
+def test_a_resumed_run_may_name_its_own_teachers_and_no_new_ones() -> None:
+    run("book.txt", name="student", distill_from=("one",), stop=2)
+    with pytest.raises(ConfigError, match="continues with the teachers that it has"):
+        run(resume="student", teachers=2)
+    assert run(resume="student", distill_from=("one",))[1].teachers == ("one",)
+
+
+def test_a_run_with_teachers_is_repeated_by_its_settings() -> None:
+    run("book.txt", name="student", distill_from=("one",), written_lanes=3)
+    resolved = tomllib.loads(Path("checkpoints/student/resolved.toml").read_text())
+    assert resolved["written_lanes"] == 3
+    settings = {key: value for key, value in resolved.items() if key != "corpus"}
+    list(start_run(["book.txt"], settings | {"name": "again"}))
+
+    assert_same(weights_of("student"), weights_of("again"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"written_lanes": 2}, "this one does not; leave it out"),
+        ({"written_lanes": 4, "distill_from": ("one",)}, "leaves none of 4 lanes for the text"),
+    ],
+)
+def test_lanes_of_what_is_written_need_teachers_and_leave_some(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run("book.txt", **settings)
+
+
+def test_an_epoch_is_one_of_the_text() -> None:
+    *_, last = run("book.txt", distill_from=("one",), steps=None, epochs=2)
+    assert last.finished.epochs == pytest.approx(2, abs=0.1)
+    with pytest.raises(ConfigError, match="epochs=4"):
+        list(start_run([], {"resume": "book"}))

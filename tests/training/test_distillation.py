@@ -51,7 +51,7 @@ def make_config(**settings: Any) -> TrainConfig:
 
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distillation, "_STREAMS", 6)
+    monkeypatch.setattr(distillation, "_BLOCK_TOKENS", 60)
     monkeypatch.setattr(distillation, "_STREAM_TOKENS", 10)
     monkeypatch.setattr(distillation, "_PROMPT_TOKENS", 7)
 
@@ -133,7 +133,7 @@ def test_shares_are_the_mean_of_the_teachers_probabilities() -> None:
 
 
 def test_tokens_are_drawn_by_these_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distillation, "_STREAMS", 4000)
+    monkeypatch.setattr(distillation, "_BLOCK_TOKENS", 40_000)
     window = make_text(lanes=4000, seq_len=1).read(0)
     shares = window.shares[:, 0]
     drawn = torch.zeros_like(shares).scatter_(1, window.targets, 1.0)
@@ -145,7 +145,7 @@ def test_tokens_are_drawn_by_these_shares(monkeypatch: pytest.MonkeyPatch) -> No
 def test_of_a_large_alphabet_the_likely_tokens_are_kept_without_a_bias(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(distillation, "_STREAMS", 4000)
+    monkeypatch.setattr(distillation, "_BLOCK_TOKENS", 40_000)
     whole = make_text(lanes=4000, seq_len=1).read(0)
     monkeypatch.setattr(distillation, "_MOST_LIKELY", 3)
     monkeypatch.setattr(distillation, "_SMALL_ALPHABET", 3)

@@ -83,7 +83,7 @@ def command(
     settings = {k: v for k, v in given.items() if k not in names | _NO_SETTINGS}
     shown = Shown()
     with StopSignal() as stop:
-        # These load here, with the signals caught; torch once the text is read.
+        # These load here, torch too, with the signals caught.
         from charrnn.cli.sweep.display import make_display
         from charrnn.tasks.sweep import SweepFinished, run_sweep
         from charrnn.training.launch import init_world
