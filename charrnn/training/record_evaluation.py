@@ -155,8 +155,8 @@ def score_records(
     for number, batch in enumerate(_batches(records, chosen)):
         if number % world.world_size == world.rank:
             window = records.window(batch)
-            parts = [torch.from_numpy(each).to(device) for each in window]
-            totals[:-1] += model.nats_at(temperatures, parts[0], parts[1], parts[2])
+            there = window.map(lambda part: torch.from_numpy(part).to(device))
+            totals[:-1] += model.nats_at(temperatures, there.inputs, there.targets, there.labels)
             totals[-1] += int(np.count_nonzero(window.targets != NO_TARGET))
         on_progress(int(records.lengths(batch).sum()))
     world.all_reduce_sum([totals])

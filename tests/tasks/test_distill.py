@@ -77,7 +77,7 @@ def by_rule(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let the rule choose two teachers; return the speeds that it is asked with."""
     speeds: list[float] = []
 
-    def choose(_: object, __: int, speed: float) -> int:
+    def choose(_: object, __: int, ___: int, speed: float) -> int:
         speeds.append(speed)
         return 2
 
