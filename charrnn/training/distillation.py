@@ -10,7 +10,8 @@ The teachers write in blocks of many streams, since a product for all of them co
 for one. While a block is read, the next one is written, some tokens at each step. Writing takes as
 long as training, and text that is read a few times teaches as much as text that is always new, so
 groups of lanes read the last few blocks, each another. What a block holds follows from the seed and
-its number: there is nothing to save.
+its number: there is nothing to save. A lane that goes on to another stream keeps its state, as at
+the seam of two texts.
 
 W = lanes that read written text, T = window length, N = streams, L = tokens of a stream,
 K = likely tokens, V = vocabulary.
