@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.run_folder import RunFolder
-from charrnn.checkpoint.run_store import name_after, named_run, refuse_taken
+from charrnn.checkpoint.run_store import check_name, name_after, named_run, refuse_taken
 from charrnn.config import TrainConfig
 from charrnn.data.corpus import Corpus
 from charrnn.errors import ConfigError
@@ -267,6 +267,7 @@ class _Teaching:
         """Return the name of the run, which its teachers' names begin with."""
         run = self._request.run
         if run.name is not None:
+            check_name(run.name)
             return run.name
         first = self._find_first()
         if first is not None:

@@ -351,6 +351,7 @@ TEACHERS_SHARE = 0.5
 _TEACHERS = ((50.0, 2), (100.0, 4), (400.0, 8))
 """(epochs, teachers): who could read the text so often is given so many (benchmarks/LOG.md)."""
 _LEAST_TEACHER_SECONDS = 20.0
+_FEWEST_FOR_TEACHERS = 50_000  # tokens of the training text; shorter ones are not measured
 _MOST_READINGS = 8.0  # of the text by its lanes, before fewer of them read it
 _WRITTEN_SHARES = (1 / 2, 3 / 4, 15 / 16)
 
@@ -380,11 +381,11 @@ def choose_teachers(
 
     >>> choose_teachers(TrainConfig(budget="5m"), 65, 1_000_000)
     0
-    >>> choose_teachers(TrainConfig(budget="1h"), 65, 1_000_000)
+    >>> choose_teachers(TrainConfig(budget="30m"), 65, 1_000_000)
     4
     """
     seconds = config.budget_seconds
-    if seconds is None:
+    if seconds is None or train_tokens < _FEWEST_FOR_TEACHERS:
         return 0
     plan = make_plan(config, vocab_size, train_tokens, speed)
     tokens_per_step = plan.seq_len * plan.batch_size

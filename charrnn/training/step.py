@@ -158,7 +158,15 @@ class TrainStep:
             if self._buckets is not None:  # a bucket leaves during the last backward pass
                 self._buckets.begin_backward(is_last=lanes.stop >= count)
             with self._autocast:
-                loss, after = self._loss_of(own, before)
+                if own.shares is None:
+                    loss, after = self.model.loss_sum(
+                        own.inputs, own.targets, before, self.dropout, own.labels
+                    )
+                else:
+                    assert isinstance(self.model, CharRNN)  # the only one that has teachers
+                    loss, after = self.model.soft_loss_sum(
+                        own.inputs, own.likely, own.shares, before, self.dropout, own.labels
+                    )
             self.scaler.scale(loss / self._targets).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
             # Truncated BPTT: the next window starts from these numbers, not from this graph.
@@ -166,17 +174,6 @@ class TrainStep:
         if len(states) == 1:
             return loss_sum, states[0]
         return loss_sum, map_state(lambda *parts: torch.cat(parts), *states)
-
-    def _loss_of(self, window: Window, state: State | None) -> tuple[Tensor, State]:
-        """Return what a window costs the network, in nats, and the state after it."""
-        if window.shares is None:
-            return self.model.loss_sum(
-                window.inputs, window.targets, state, self.dropout, window.labels
-            )
-        assert isinstance(self.model, CharRNN)  # the only one that has teachers
-        return self.model.soft_loss_sum(
-            window.inputs, window.likely, window.shares, state, self.dropout, window.labels
-        )
 
     def dry_run(self, window: Window) -> None:
         """Find the micro-batches that fit into memory, and whether oneDNN has these kernels."""

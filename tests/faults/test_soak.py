@@ -40,6 +40,7 @@ def test_a_long_run_takes_no_more_memory_and_files_than_a_short_one(
     seconds, size = times(5, 3600), times(16, 256)
     spacing = times(20, 150)
     command = [sys.executable, "-m", "charrnn", "train", "book.txt", "--budget", "3h", "--quiet"]
+    command += ["--teachers", "0"]
     command += ["--hidden-size", str(size), "--eval-every", str(spacing), "--patience", "0"]
     command += ["--threads", "1", "--dropout", "0.1"]
     seen: list[tuple[float, int, int]] = []

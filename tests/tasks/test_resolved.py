@@ -29,6 +29,7 @@ UNSET = {  # of a run by steps, on running text
     *("label", "label_regex", "label_column", "group_column", "label_size"),
     *("target_file", "val_target_file", "tags", "restore"),
     *("parameters", "max_norm_input", "max_norm_recurrent", "max_norm_output", "sample_prompt"),
+    "written_lanes",
     "weight_decay_ngrams",  # the text is too short for n-grams
 }
 

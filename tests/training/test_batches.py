@@ -51,7 +51,7 @@ def test_every_window_of_two_epochs_is_the_hosts(
 
     assert len({cursor.epoch for cursor in expected}) == 2
     for cursor, window in expected.items():
-        (inputs, targets, _), chars = resident.read(cursor)
+        (inputs, targets, *_), chars = resident.read(cursor)
         assert inputs.dtype == targets.dtype == torch.int64
         assert np.array_equal(inputs.numpy(), window.inputs)
         assert np.array_equal(targets.numpy(), window.targets)

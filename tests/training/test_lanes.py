@@ -26,7 +26,7 @@ def read_epoch(lanes: Lanes, epoch: int) -> np.ndarray:
 
 @given(sizes)
 def test_targets_are_the_inputs_one_character_on(size: tuple[int, int, int, int]) -> None:
-    inputs, targets, _ = make_lanes(*size).read(Cursor())
+    inputs, targets, *_ = make_lanes(*size).read(Cursor())
 
     assert (targets == inputs + 1).all()
 

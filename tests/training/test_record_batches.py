@@ -40,7 +40,7 @@ def read_epoch(batches: RecordBatches, epoch: int = 0) -> list[tuple[int, ...]]:
     """Return each record of an epoch: its class and its ids."""
     found = []
     for window in range(batches.windows_in(epoch)):
-        inputs, targets, lengths = batches.read(Cursor(epoch, window))
+        inputs, targets, lengths, *_ = batches.read(Cursor(epoch, window))
         assert inputs.shape == (batches.batch_size, lengths.max())
         for row, target, length in zip(inputs, targets, lengths, strict=True):
             assert not row[length:].any()
@@ -105,7 +105,7 @@ def test_a_target_stands_beside_its_record_and_is_filled_up() -> None:
 
     seen = []
     for window in range(batches.windows_in(0)):
-        inputs, targets, _ = batches.read(Cursor(0, window))
+        inputs, targets, *_ = batches.read(Cursor(0, window))
         for row, target in zip(inputs, targets, strict=True):
             number = int(target[0])
             assert row[0] == number % 7  # the records begin so

@@ -40,7 +40,9 @@ def windows_of(lanes: RecordLanes, count: int) -> list[Window]:
 def records_read(lanes: RecordLanes, windows: int) -> list[list[tuple[int, list[int]]]]:
     """Return the records of each lane that were read whole, each with its label."""
     read = windows_of(lanes, windows)
-    inputs, targets, labels = (np.concatenate(part, 1) for part in zip(*read, strict=True))
+    inputs, targets, labels = (
+        np.concatenate(part, 1) for part in zip(*(window[:3] for window in read), strict=True)
+    )
     found = []
     for own_inputs, own_targets, own_labels in zip(inputs, targets, labels[..., 0], strict=True):
         starts = [*np.flatnonzero(own_inputs == END).tolist()]

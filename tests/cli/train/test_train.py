@@ -262,6 +262,7 @@ def test_json_reports_carry_the_figures(book: Path, capsys: Text) -> None:
         "resumed_step": None,
         "is_found": False,
         "init_from": None,
+        "distill_from": [],
         "damaged": [],
     }
     assert by_event["started"]["plan"]["model"]["hidden_size"] == 8
