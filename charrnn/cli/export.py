@@ -103,7 +103,7 @@ def command(
 
 
 def _say_if_slow(sizes: Mapping[Path, int]) -> None:
-    """Say that a large file of C is about to be compiled."""
+    """Print a note where a large file of C is about to be compiled."""
     for path, size in sizes.items():
         if path.suffix == ".c" and size > _SLOW_TO_COMPILE_BYTES:
             print_note(
